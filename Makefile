@@ -1,0 +1,46 @@
+# make demo · make test: both set everything up first. Needs Python >= 3.10, make and a package registry.
+PYTHON ?= python3
+STORE  ?= store
+UV     := .uv/bin/uv
+RUN    := .venv/bin/python
+LOCKS  := requirements.txt containers/core/requirements.txt
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: demo test lint bench setup lock
+
+demo: .venv/.jobs                     ## the embedded grid: prints its table and where the CSVs are
+	$(RUN) launch.py --store $(STORE) grid demo --wait
+	$(RUN) launch.py --store $(STORE) gather
+
+test: .venv/.tests                    ## all tests; PYTEST="-k solver" chooses some
+	$(RUN) -m pytest $(PYTEST)
+
+lint: .venv/.tests
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy suite slurm launch.py
+
+bench: .venv/.tests                   ## measurements against peers and limits: see tests/bench/
+	for script in tests/bench/*.py; do $(RUN) $$script || exit 1; done
+
+setup: .venv/.jobs                    ## .venv with the launcher and the jobs' packages
+
+lock:                                 ## resolve the locks anew from pyproject.toml
+	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --all-extras pyproject.toml -o tests/requirements.txt
+	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra table --extra jobs -c tests/requirements.txt pyproject.toml -o containers/core/requirements.txt
+	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -c tests/requirements.txt pyproject.toml -o requirements.txt
+
+.venv/.jobs: $(LOCKS) | $(UV)
+	$(UV) venv -q --allow-existing --python $(PYTHON) .venv
+	$(UV) pip install -q --python $(RUN) --require-hashes $(addprefix -r ,$(LOCKS))
+	touch $@
+
+.venv/.tests: tests/requirements.txt .venv/.jobs
+	$(UV) pip install -q --python $(RUN) --require-hashes -r $<
+	touch $@
+
+$(UV): containers/core/uv.txt
+	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "set-up needs Python >= 3.10 with venv; this is $$($(PYTHON) --version 2>&1). Debian: apt-get install python3-venv, or make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	touch $@
