@@ -1,0 +1,1 @@
+"""What is benchmarked: the nouns and their entries. Python's standard library only."""

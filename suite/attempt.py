@@ -1,0 +1,110 @@
+"""Attempt: the traces that running a cell leaves beside its result: a heartbeat, and why it failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from suite.store import Store, read_json, write_json
+
+BEAT_SECONDS = 5.0
+LOST_AFTER_SECONDS = 60.0
+RESERVED_BYTES = 8192
+
+
+def begun(store: Store, key: str) -> bool:
+    """Whether somebody began this cell and did not end it."""
+    return (store.results / key / "heartbeat.json").exists()
+
+
+def ended(store: Store, key: str, since: float) -> bool:
+    """Whether this cell got its result or its error after `since` (seconds since the epoch)."""
+    for name in ("result.json", "error.json"):
+        try:
+            if (store.results / key / name).stat().st_mtime >= since - 1.0:
+                return True
+        except FileNotFoundError:
+            continue
+    return False
+
+
+def beats(folder: Path) -> bool:
+    """Whether the cell of this folder is being run: its process lives, or was heard of within the last minute."""
+    path = folder / "heartbeat.json"
+    try:
+        age = time.time() - path.stat().st_mtime
+        beat = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    if beat["host"] == socket.gethostname():
+        return Path(f"/proc/{beat['pid']}").exists() and not _defunct(beat["pid"])
+    return age < LOST_AFTER_SECONDS
+
+
+@contextmanager
+def heartbeat(folder: Path) -> Iterator[None]:
+    """Says every few seconds that this cell is being run. The file is large enough to hold an error later, so that
+    even a full disk cannot keep a failure from being recorded."""
+    path = folder / "heartbeat.json"
+    beat = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "began": time.time()})
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(beat.ljust(RESERVED_BYTES))
+    stop = threading.Event()
+
+    def keep() -> None:
+        while not stop.wait(BEAT_SECONDS):
+            try:
+                os.utime(path)
+            except OSError:
+                continue  # a store that is away for a while must not end the cell
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        path.unlink(missing_ok=True)
+
+
+def fail(folder: Path, **error: Any) -> None:
+    """Records why a cell failed (`kind`, `message`, ...); on a full disk, in the space the heartbeat kept."""
+    try:
+        write_json(folder / "error.json", error)
+    except OSError:
+        error.pop("trace", None)
+        reserved = folder / "heartbeat.json"
+        with open(reserved, "r+") as file:
+            file.write(json.dumps(error)[:RESERVED_BYTES].ljust(RESERVED_BYTES))
+        os.replace(reserved, folder / "error.json")
+
+
+def died(store: Store, key: str, code: int, log: str) -> None:
+    """Records that the process at this cell ended without a word."""
+    told = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    hint = "; out of memory?" if code == -signal.SIGKILL else ""
+    folder = store.results / key
+    fail(folder, key=key, kind="killed", message=f"the process {told}{hint}", log=log, at=time.time())
+    (folder / "heartbeat.json").unlink(missing_ok=True)
+
+
+def error(folder: Path) -> dict[str, Any] | None:
+    """Why the cell of this folder failed, or None."""
+    found: dict[str, Any] | None = read_json(folder / "error.json")
+    return found
+
+
+def _defunct(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True

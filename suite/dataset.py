@@ -1,0 +1,35 @@
+"""Dataset: labelled images, their layout on disk and the metric they are published with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from suite.entry import remark
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images. `path` is absolute, or relative to the store's data/ folder; `layout` names its reader.
+
+    `counts` are the published images per split, checked when the images are read; `digest` pins the exact files of a
+    folder that a user named (empty for catalogue entries, whose counts and archives pin them).
+    """
+
+    name: str = remark()
+    kind: str = "classification"
+    layout: str = "imagefolder"
+    path: str = remark()
+    classes: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    metric: str = "top1"
+    digest: str = ""
+    source: str = remark()
+    licence: str = remark()
+    citation: str = remark()
+
+
+def from_json(record: Mapping[str, Any]) -> Dataset:
+    """The dataset that `entry.as_json` wrote."""
+    return Dataset(**record)

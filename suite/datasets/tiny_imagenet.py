@@ -1,0 +1,14 @@
+"""Tiny ImageNet: 200 classes at 64x64 pixels; its labelled validation split is the test split."""
+
+from suite.dataset import Dataset
+
+TINY_IMAGENET = Dataset(
+    name="tiny-imagenet",
+    layout="tiny-imagenet",
+    path="tiny-imagenet-200",
+    classes=200,
+    counts={"train": 100000, "test": 10000},
+    source="tiny-imagenet-200.zip",
+    licence="ImageNet terms: non-commercial research",
+    citation="Le and Yang, Tiny ImageNet visual recognition challenge, 2015",
+)

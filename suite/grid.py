@@ -1,0 +1,38 @@
+"""Grid: the cells of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from suite.cell import Cell
+from suite.dataset import Dataset
+from suite.entry import remark
+from suite.model import Model
+from suite.task import Task
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A study: names of entries (wildcards allowed); empty `datasets` or `seeds` mean each task's own."""
+
+    name: str = remark()
+    tasks: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    title: str = remark()
+
+
+def cells(
+    tasks: Sequence[Task], datasets: Sequence[Dataset], models: Sequence[Model], seeds: Sequence[int]
+) -> list[Cell]:
+    """All cells whose task takes the dataset's kind, ordered so that cells which share features are neighbours."""
+    return [
+        Cell(task, dataset, model, seed)
+        for dataset in datasets
+        for model in models
+        for task in tasks
+        if dataset.kind in task.kinds
+        for seed in (seeds or task.seeds)[: None if task.seeded else 1]
+    ]

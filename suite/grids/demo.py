@@ -1,0 +1,12 @@
+"""The demo: three networks without pre-training and raw pixels, on scans of digits; minutes on a laptop."""
+
+from suite.grid import Grid
+
+DEMO = Grid(
+    name="demo",
+    tasks=("linear", "knn", "fewshot", "finetune-short"),
+    models=("pixels_8x8", "random-32px_resnet18", "random-32px_mobilenet_v2"),
+    datasets=("digits",),
+    seeds=(0, 1, 2),
+    title="What transfers from nothing: random networks and raw pixels on handwritten digits",
+)

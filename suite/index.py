@@ -1,0 +1,164 @@
+"""An index: which images a data set has, in which split, with which label. Layouts make it, jobs read it."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+SHOWN = 5  # names that an error message shows before it says how many more there are
+
+
+class LayoutError(ValueError):
+    """A data set's folder is not as its layout says. One line: what was found, what is expected, what to do."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split and their labels, in the same order."""
+
+    items: list[str]  # path relative to the root, with '/'; a row of a packed file is "FILE#ROW"
+    labels: list[int] | list[list[int]]  # class index; for multilabel one 0/1 per class
+
+
+@dataclass(frozen=True)
+class Index:
+    """A data set as found on disk."""
+
+    kind: str  # "classification" | "multilabel"
+    classes: list[str]
+    splits: dict[str, Split]  # "train", "val" (only where there is an official one), "test"
+
+
+def locate(item: str) -> tuple[str, int | None]:
+    """File and row of an item: "data_batch_1#17" -> ("data_batch_1", 17), "a/b.jpg" -> ("a/b.jpg", None)."""
+    file, mark, row = item.rpartition("#")
+    # An image's name may hold a '#' too, but ends in its extension, never in digits alone.
+    return (file, int(row)) if mark and row.isdecimal() else (item, None)
+
+
+def digest(index: Index, root: Path) -> str:
+    """SHA-256 (hex) over kind, classes, splits, items, labels and each file's size; not over the files' bytes.
+
+    It changes when a file is added, removed, renamed, relabelled or resized, and not when the root moves.
+    Raises LayoutError where an item's file is not there.
+    """
+    total = hashlib.sha256()
+    _feed(total, [index.kind, *index.classes])
+    sizes: dict[str, int] = {}  # of packed files, which hold many items each
+    for name in sorted(index.splits):
+        split = index.splits[name]
+        _feed(total, [name, *_facts(split, root, sizes)])
+    return total.hexdigest()
+
+
+def _facts(split: Split, root: Path, sizes: dict[str, int]) -> Iterator[str]:
+    base = f"{root}{os.sep}"
+    for item, label in zip(split.items, split.labels, strict=True):
+        file, row = locate(item)
+        size = sizes.get(file)
+        if size is None:
+            try:
+                size = os.stat(base + file).st_size
+            except FileNotFoundError:
+                raise LayoutError(f"{root}: '{file}' was indexed but is not there; index the folder again") from None
+            if row is not None:
+                sizes[file] = size
+        yield f"{item}\0{label}\0{size}"
+
+
+def _feed(total: "hashlib._Hash", facts: Iterable[str]) -> None:
+    """Hash strings so that no two different lists give the same bytes: no name on disk holds a NUL."""
+    for fact in facts:
+        total.update(fact.encode("utf-8", "surrogateescape") + b"\0\0")
+    total.update(b"\0\0\0")
+
+
+def folders(root: Path) -> list[str]:
+    """Names of the folders in a folder, sorted by code point, without hidden ones."""
+    with _scan(str(root)) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+def images(folder: Path) -> list[str]:
+    """Images under a folder at any depth, relative to it, sorted by code point (whatever the locale)."""
+    return sorted(_images(str(folder), ""))
+
+
+def _images(folder: str, prefix: str) -> Iterator[str]:
+    with _scan(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):  # such as .DS_Store and ._0001.jpg
+                continue
+            # The name first: asking a symbolic link for its type costs a look at the disk.
+            if name.lower().endswith(IMAGE_EXTENSIONS) and entry.is_file():
+                yield prefix + name
+            elif entry.is_dir():
+                yield from _images(f"{folder}/{name}", f"{prefix}{name}/")
+
+
+def _scan(folder: str) -> "os._ScandirIterator[str]":
+    try:
+        return os.scandir(folder)
+    except OSError as error:
+        raise LayoutError(
+            f"{folder}: cannot be listed ({error.strerror}); check the path and its permissions"
+        ) from None
+
+
+def lines(path: Path) -> list[str]:
+    """Lines of a list file, stripped, without empty ones."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise LayoutError(f"{path}: no such file; {_holds(path.parent)}; unpack the archive again") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise LayoutError(f"{path}: cannot be read ({error}); unpack the archive again") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def require_present(root: Path, items: Iterable[str]) -> None:
+    """Raise LayoutError with the count and the first few names of the listed images that are not there."""
+    there: dict[str, set[str]] = {}
+    absent = []
+    for item in items:
+        folder, _, name = item.rpartition("/")
+        if folder not in there:
+            path = root / folder
+            there[folder] = set(os.listdir(path)) if path.is_dir() else set()
+        if name not in there[folder]:
+            absent.append(item)
+    if absent:
+        raise LayoutError(
+            f"{root}: {len(absent)} listed images are not there ({some(absent)}); unpack the images again"
+        )
+
+
+def require_all_labelled(root: Path, classes: list[str], labels: Iterable[object], split: str) -> None:
+    """Raise LayoutError where a class has no image in a split."""
+    empty = sorted(set(range(len(classes))) - set(labels))
+    if empty:
+        names = some([classes[label] for label in empty])
+        raise LayoutError(f"{root}: {len(empty)} classes have no image in {split} ({names}); add images or remove them")
+
+
+def some(names: list[str]) -> str:
+    """The first few of many names, and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def unlike(root: Path, expected: str) -> LayoutError:
+    """The error for a folder that is not laid out as expected: says what it holds."""
+    return LayoutError(f"{root}: {_holds(root)}; expected {expected}; check the path, or name another layout")
+
+
+def _holds(folder: Path) -> str:
+    if not folder.exists():
+        return "the folder does not exist"
+    if not folder.is_dir():
+        return "it is a file, not a folder"
+    names = sorted(os.listdir(folder))
+    return f"the folder holds {some(names)}" if names else "the folder is empty"

@@ -1,0 +1,83 @@
+"""PASCAL VOC, the labels of whole images (multilabel), one year.
+
+    [VOCdevkit/]VOC2007/ImageSets/Main/CLASS_train.txt      IMAGE 1|0|-1: there, only as "difficult", not there
+    [VOCdevkit/]VOC2007/ImageSets/Main/CLASS_val.txt
+    [VOCdevkit/]VOC2007/ImageSets/Main/CLASS_test.txt       2007 only; without it val is the test split
+    [VOCdevkit/]VOC2007/JPEGImages/IMAGE.jpg
+
+The root may be the year's folder, VOCdevkit/ or the folder that holds either. A label is 1 only where the list says 1.
+"""
+
+from pathlib import Path
+
+from suite.index import Index, LayoutError, Split, folders, lines, require_present, some, unlike
+
+EXPECTED = "[VOCdevkit/]VOC2007/ImageSets/Main/CLASS_train.txt (or another year's)"
+
+
+def recognise(root: Path) -> bool:
+    """Whether the folder looks like this layout."""
+    return bool(_years(root))
+
+
+def index(root: Path) -> Index:
+    """Read the folder; raises LayoutError."""
+    years = _years(root)
+    if not years:
+        raise unlike(root, EXPECTED)
+    if len(years) > 1:
+        raise LayoutError(
+            f"{root}: holds {some(years)}; expected one year; name the year's folder, as {root / years[0]}"
+        )
+    lists = root / years[0] / "ImageSets" / "Main"
+    classes = _classes(lists, "train")
+    splits = {split: _split(root, lists, split, classes) for split in ("train", "val")}
+    tested = _classes(lists, "test")
+    if tested:
+        if tested != classes:
+            odd = sorted(set(tested) ^ set(classes))
+            raise LayoutError(f"{lists}: classes of train and test differ ({some(odd)}); unpack both archives again")
+        splits["test"] = _split(root, lists, "test", classes)
+    else:
+        splits["test"] = splits.pop("val")
+    require_present(root, [item for split in splits.values() for item in split.items])
+    return Index("multilabel", classes, splits)
+
+
+def _years(root: Path) -> list[str]:
+    """Folders of years, relative to the root; "." where the root is one."""
+    if not root.is_dir():
+        return []
+    if _classes(root / "ImageSets" / "Main", "train"):
+        return ["."]
+    held = [name for name in folders(root) if name.startswith("VOC2")]
+    if (root / "VOCdevkit").is_dir():
+        held += [f"VOCdevkit/{name}" for name in folders(root / "VOCdevkit") if name.startswith("VOC2")]
+    return [year for year in held if _classes(root / year / "ImageSets" / "Main", "train")]
+
+
+def _classes(lists: Path, split: str) -> list[str]:
+    ending = f"_{split}.txt"
+    return sorted(path.name.removesuffix(ending) for path in lists.glob(f"*{ending}") if not path.name.startswith("."))
+
+
+def _split(root: Path, lists: Path, split: str, classes: list[str]) -> Split:
+    columns = [_column(lists / f"{name}_{split}.txt") for name in classes]
+    images = list(columns[0])
+    for name, column in zip(classes, columns, strict=True):
+        if list(column) != images:
+            raise LayoutError(
+                f"{lists}: {name}_{split}.txt lists other images than {classes[0]}_{split}.txt "
+                f"({some(sorted(column.keys() ^ set(images))) or 'in another order'}); unpack the lists again"
+            )
+    folder = (lists.parent.parent / "JPEGImages").relative_to(root).as_posix()
+    return Split([f"{folder}/{image}.jpg" for image in images], [[c[image] for c in columns] for image in images])
+
+
+def _column(path: Path) -> dict[str, int]:
+    """Image -> 1 or 0, as one class's list says."""
+    rows = [line.split() for line in lines(path)]
+    bad = [" ".join(row) for row in rows if len(row) != 2 or row[1] not in ("1", "0", "-1")]
+    if bad or not rows:
+        raise LayoutError(f"{path}: {f'line {bad[0]!r}' if bad else 'no line'}; expected IMAGE 1|0|-1; unpack it again")
+    return {image: int(mark == "1") for image, mark in rows}

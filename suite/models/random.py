@@ -1,0 +1,18 @@
+"""Networks without pre-training, small enough for a laptop, and raw pixels: what every pre-trained model must beat.
+
+`random_ARCHITECTURE` needs no entry; these differ in their input.
+"""
+
+from suite.model import Input, Model
+
+THUMBNAIL = Input(size=32, resize=32, interpolation="bilinear")
+
+RESNET18 = Model("random-32px_resnet18", "resnet18", 512, THUMBNAIL, pretraining="none: random initialisation")
+MOBILENET = Model("random-32px_mobilenet_v2", "mobilenet_v2", 1280, THUMBNAIL, pretraining=RESNET18.pretraining)
+PIXELS = Model(
+    "pixels_8x8",
+    "pixels",
+    192,
+    Input(size=8, resize=8, interpolation="bilinear", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    pretraining="none: the pixels themselves",
+)

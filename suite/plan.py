@@ -1,0 +1,125 @@
+"""Plan: from what a user typed to the cells of a grid, everything checked before anything is submitted."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from suite import adhoc, grid
+from suite.catalog import Catalog
+from suite.cell import Cell
+from suite.dataset import Dataset
+from suite.entry import Refusal
+from suite.grid import Grid
+from suite.model import Model
+from suite.task import Task
+
+Noun = TypeVar("Noun")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of a grid, and what was left out of it, with the reason."""
+
+    cells: list[Cell]
+    left_out: list[str] = field(default_factory=list)
+
+
+def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
+    """The cells that `asked` names; `every_model` takes all whose weights are in the store. Refusal on bad input."""
+    left_out: list[str] = []
+    tasks = _several(asked.tasks, known.tasks, known.task)
+    if not tasks:
+        raise Refusal(f"name tasks to run, --tasks A,B, or a study; tasks: {', '.join(known.tasks)}")
+    models = _all_here(known, left_out) if every_model else _several(
+        asked.models, known.models, lambda text: adhoc.model(text, known)
+    )
+    if not models:
+        raise Refusal("no model to measure: name some with --models, or bring weights with: launch.py fetch MODEL")
+    for one in models:
+        if absent := missing_weights(one, known):
+            raise Refusal(absent)
+    datasets = _datasets(asked, tasks, known, left_out)
+    _refuse_odd_ones(tasks, datasets)
+    return Plan(grid.cells(tasks, datasets, models, asked.seeds), left_out)
+
+
+def missing_weights(model: Model, known: Catalog) -> str:
+    """Why a model cannot be run now: '' where its weights are there (or where it needs none)."""
+    if model.weights is None or (known.store.weights / model.weights.file).is_file():
+        return ""
+    if Path(model.weights.file).is_absolute():
+        return f"{model.name}: its weights are gone from {model.weights.file}"
+    return f"{model.name}: no {known.store.weights / model.weights.file}; bring it with: launch.py fetch {model.name}"
+
+
+def missing_data(dataset: Dataset, known: Catalog) -> str:
+    """Why a dataset cannot be read now: '' where it is there."""
+    root = known.store.data / dataset.path
+    if not root.is_dir():
+        return (
+            f"{dataset.name}: no folder {root}; put it there, name your own with --datasets {dataset.name}:PATH, "
+            f"or: launch.py fetch {dataset.name}"
+        )
+    if not adhoc.layout(dataset.layout).recognise(root):
+        return f"{dataset.name}: {root} does not have the layout {dataset.layout!r}"
+    return ""
+
+
+def merged(study: Grid | None, **given: Sequence[Any]) -> Grid:
+    """A study with what was given on the command line in its place."""
+    return replace(study or Grid(), **{name: tuple(values) for name, values in given.items() if values})
+
+
+def _several(
+    texts: Iterable[str], known: Mapping[str, Noun], find: Callable[[str], Noun]
+) -> list[Noun]:
+    names: dict[str, Noun] = {}
+    for text in texts:
+        wild = [known[n] for n in fnmatch.filter(known, text)] if any(c in text for c in "*[") else []
+        for value in wild or [find(text)]:
+            names[value.name] = value  # type: ignore[attr-defined]
+    return list(names.values())
+
+
+def _all_here(known: Catalog, left_out: list[str]) -> list[Model]:
+    here: list[Model] = []
+    for one in {**known.models, **known.recorded_models()}.values():
+        why = "random initialisation: name it to have it" if one.weights is None else missing_weights(one, known)
+        if why:
+            left_out.append(why if one.name in why else f"{one.name}: {why}")
+        else:
+            here.append(one)
+    return here
+
+
+def _datasets(asked: Grid, tasks: Sequence[Task], known: Catalog, left_out: list[str]) -> list[Dataset]:
+    if asked.datasets:
+        named = _several(asked.datasets, known.datasets, lambda text: adhoc.dataset(text, known))
+        for one in named:
+            if why := missing_data(one, known):
+                raise Refusal(why)
+        return named
+    own = {name: known.dataset(name) for task in tasks for name in task.datasets}
+    absent = {name: missing_data(one, known) for name, one in own.items()}
+    left_out += [why for why in absent.values() if why]
+    here = [one for name, one in own.items() if not absent[name]]
+    if not here:
+        raise Refusal(f"no dataset is in the store; name one with --datasets, or: launch.py fetch {next(iter(own))}")
+    return here
+
+
+def _refuse_odd_ones(tasks: Sequence[Task], datasets: Sequence[Dataset]) -> None:
+    kinds = {dataset.kind for dataset in datasets}
+    for task in tasks:
+        if not kinds.intersection(task.kinds):
+            names = ", ".join(dataset.name for dataset in datasets)
+            raise Refusal(
+                f"{task.name} takes {' or '.join(task.kinds)} datasets, but {names} is {' and '.join(sorted(kinds))}"
+            )
+    for dataset in datasets:
+        if not any(dataset.kind in task.kinds for task in tasks):
+            raise Refusal(f"none of {', '.join(t.name for t in tasks)} takes {dataset.name}, a {dataset.kind} dataset")

@@ -1,0 +1,94 @@
+"""Result: what running a cell gave, and with what. Its file's existence is the cell's state."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from suite import entry
+from suite.cell import Cell
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number: `value` with its 95 % interval [low, high], measured on `n` images or episodes."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    headline: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task's program gives back. `settings` is what was chosen on validation; `details` is for the curious."""
+
+    metrics: tuple[Metric, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def facts(cell: Cell) -> dict[str, str]:
+    """Digests of the three entries of a cell: where one differs from a result's, that result is stale."""
+    return {"task": entry.digest(cell.task), "dataset": entry.digest(cell.dataset), "model": entry.digest(cell.model)}
+
+
+def record(cell: Cell, outcome: Outcome, **how: Any) -> dict[str, Any]:
+    """The JSON of a result; `how` says with what it was run (seconds, commit, image, versions, device ...)."""
+    return {
+        "key": cell.key,
+        "metrics": entry.as_json(outcome.metrics),
+        "settings": entry.as_json(outcome.settings),
+        "details": entry.as_json(outcome.details),
+        "facts": facts(cell),
+        "task": entry.as_json(cell.task),
+        "dataset": entry.as_json(cell.dataset),
+        "model": entry.as_json(cell.model),
+        "seed": cell.seed,
+        **how,
+    }
+
+
+def folders(results: Path) -> Iterator[tuple[str, Path]]:
+    """(key, folder) of every cell that left something under results/, in the order of their keys."""
+
+    def below(folder: str, parts: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+        if len(parts) == 4:
+            yield "/".join(parts), Path(folder)
+            return
+        with os.scandir(folder) as found:
+            names = sorted(e.name for e in found if e.is_dir())
+        for name in names:
+            yield from below(os.path.join(folder, name), (*parts, name))
+
+    if results.is_dir():
+        yield from below(str(results), ())
+
+
+def read(folder: Path, name: str = "result.json") -> dict[str, Any] | None:
+    """A cell's `result.json` or `error.json`, or None. A file that is not JSON is reported with its path."""
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            value: dict[str, Any] = json.loads(file.read())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise ValueError(f"{folder / name} is not JSON: move it away, and the cell is run again") from None
+    return value
+
+
+def headlines(results: Path, cells: Iterable[Cell]) -> dict[tuple[str, str, str], float]:
+    """(task label, dataset, model) -> mean of the headline over those of the cells' seeds that are done."""
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for cell in cells:
+        if found := read(results / cell.key):
+            group = values.setdefault((cell.task.label, cell.dataset.name, cell.model.name), [])
+            group += [metric["value"] for metric in found["metrics"] if metric["headline"]]
+    return {group: fmean(found) for group, found in values.items()}

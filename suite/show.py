@@ -1,0 +1,74 @@
+"""Show: tables for the terminal (rich); values in, a table out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.table import Table
+
+from suite import adhoc, plan
+from suite.catalog import Catalog
+
+COLOURS = {"done": "green", "failed": "red", "stale": "yellow", "running": "cyan", "queued": "blue", "absent": "dim"}
+
+
+def states(named: Mapping[str, str]) -> Table:
+    """Tasks down, states across, from key -> name of its state."""
+    table = Table("task", *COLOURS, "cells")
+    tasks = sorted({key.split("/", 1)[0] for key in named})
+    for label in [*tasks, *(["all"] if len(tasks) != 1 else [])]:
+        count = Counter(name for key, name in named.items() if label in ("all", key.split("/", 1)[0]))
+        told = [f"[{colour}]{count[name]}[/]" if count[name] else "" for name, colour in COLOURS.items()]
+        table.add_row(label, *told, str(count.total()))
+    return table
+
+
+def headlines(values: Mapping[tuple[str, str, str], float], models: Sequence[str]) -> Table:
+    """Models down, tasks and datasets across, in percent, the best of a column in bold."""
+    columns = list(dict.fromkeys((task, dataset) for task, dataset, _ in values))
+    best = {c: max(v for (task, dataset, _), v in values.items() if (task, dataset) == c) for c in columns}
+    table = Table("model", *(f"{task}\n{dataset}" for task, dataset in columns))
+    for model in models:
+        row = [(values.get((*column, model)), best[column]) for column in columns]
+        table.add_row(model, *("" if v is None else f"[bold]{100 * v:.2f}[/]" if v == b else f"{100 * v:.2f}" for v, b in row))
+    return table
+
+
+def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Table:
+    """The entries of one kind: models, datasets, tasks, grids, layouts, clusters."""
+    heads, rows = {
+        "models": (("model", "architecture", "dimension", "pre-training", "licence", "in the store"), _models),
+        "datasets": (("dataset", "kind", "classes", "images", "metric", "in the store"), _datasets),
+        "tasks": (("task", "takes", "headline", "source"), _tasks),
+        "grids": (("study", "tasks", "models", "datasets", "what it is"), _grids),
+        "layouts": (("layout",), lambda _: ((name,) for name in adhoc.layout_names())),
+        "clusters": (("cluster",), lambda _: ((name,) for name in clusters)),
+    }[what]
+    table = Table(*heads)
+    for row in rows(known):
+        table.add_row(*map(str, row))
+    return table
+
+
+def _models(known: Catalog) -> Iterable[tuple[object, ...]]:
+    for one in {**known.models, **known.recorded_models()}.values():
+        here = "needs none" if one.weights is None else "no" if plan.missing_weights(one, known) else "yes"
+        yield one.name, one.architecture, one.dimension, one.pretraining, one.licence, here
+
+
+def _datasets(known: Catalog) -> Iterable[tuple[object, ...]]:
+    for one in known.datasets.values():
+        images = ", ".join(f"{split} {n}" for split, n in one.counts.items())
+        here = "no" if plan.missing_data(one, known) else "yes"
+        yield one.name, one.kind, one.classes, images, one.metric, here
+
+
+def _tasks(known: Catalog) -> Iterable[tuple[object, ...]]:
+    for one in known.tasks.values():
+        yield one.label, ", ".join(one.kinds), one.metric or "the dataset's", one.source
+
+
+def _grids(known: Catalog) -> Iterable[tuple[object, ...]]:
+    for one in known.grids.values():
+        yield one.name, ", ".join(one.tasks), ", ".join(one.models), ", ".join(one.datasets), one.title

@@ -1,0 +1,47 @@
+"""Task: how a model is measured on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from suite.entry import remark
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one job asks for; `minutes` is the guess for one cell until past results know better."""
+
+    gpus: int = 1
+    cpus: int = 8
+    memory_gb: int = 32
+    minutes: float = 30.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A protocol. Whatever changes its numbers changes `version`, so that a number never changes behind its name.
+
+    `metric` is the headline ("" = the dataset's own); `frozen` tasks work on extracted features and share them;
+    a task that is not `seeded` gives the same number for every seed and is run for the first one only.
+    """
+
+    name: str = remark()
+    version: int = 1
+    program: str = ""
+    kinds: tuple[str, ...] = ("classification",)
+    metric: str = ""
+    frozen: bool = False
+    seeded: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    image: str = remark("core")
+    resources: Resources = remark(Resources())
+    datasets: tuple[str, ...] = remark(())
+    seeds: tuple[int, ...] = remark((0,))
+    source: str = remark()
+
+    @property
+    def label(self) -> str:
+        """Name and version, as they stand in keys."""
+        return f"{self.name}-v{self.version}"
