@@ -1,0 +1,1 @@
+"""Where a grid runs: clusters, submissions and the state of every cell."""

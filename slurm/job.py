@@ -1,0 +1,53 @@
+"""Job: what runs on the host, under submitit: bundle after bundle, each in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import IO
+
+from slurm.cluster import CHECKOUT, Cluster, command
+from suite import attempt
+from suite.store import Store, read_json
+
+
+class Job:
+    """Runs bundles of keys in turn. A process that dies costs the cell it was at; the others go on in a new one."""
+
+    def __init__(self, cluster: Cluster, store: Path, folder: Path, bundles: list[list[str]], logs: list[str], commit: str):
+        self.cluster, self.store, self.folder, self.commit = cluster, Store(store), folder, commit
+        self.bundles, self.logs = bundles, logs
+
+    def __call__(self) -> None:
+        for keys, log in zip(self.bundles, self.logs, strict=True):
+            with open(self.folder / log, "ab") as file:
+                self.run(keys, file)
+
+    def run(self, keys: list[str], log: IO[bytes]) -> None:
+        """Runs one bundle to its end: afterwards each of its cells has a result, an error, or was cancelled."""
+        waiting = list(keys)
+        while waiting := [key for key in waiting if key not in self.cancelled()]:
+            started = time.time()
+            code = self.watch(waiting, log)
+            waiting = [key for key in waiting if not attempt.ended(self.store, key, since=started)]
+            if code == 0 or not waiting:
+                return
+            if not self.cancelled().intersection(waiting):
+                died = next((key for key in waiting if attempt.begun(self.store, key)), waiting[0])
+                attempt.died(self.store, died, code, str(self.folder / Path(log.name).name))
+                waiting.remove(died)
+
+    def watch(self, keys: list[str], log: IO[bytes]) -> int:
+        """Runs one process over `keys`; it is ended as soon as one of them is cancelled."""
+        argv = command(self.cluster, keys, self.store.root, self.commit)
+        with subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, cwd=CHECKOUT) as process:
+            while True:
+                try:
+                    return process.wait(timeout=0.5)
+                except subprocess.TimeoutExpired:
+                    if self.cancelled().intersection(keys):
+                        process.terminate()
+
+    def cancelled(self) -> set[str]:
+        return set(read_json(self.folder / "cancelled.json") or ())

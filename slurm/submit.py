@@ -1,0 +1,67 @@
+"""Submit: cells without a result -> bundles -> job arrays, through submitit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from slurm import submission
+from slurm.cluster import CHECKOUT, Cluster
+from slurm.job import Job
+from slurm.submission import Submission, Task
+from suite.bundle import Bundle
+from suite.store import Store
+
+
+def submit(cluster: Cluster, arrays: Sequence[Sequence[Sequence[Bundle]]], store: Store) -> Submission:
+    """Sends arrays of array tasks off and records what went where. Returns at once."""
+    import submitit  # takes 0.2 s: only who submits pays for it
+
+    sent = submission.new(store, cluster.name)
+    executor = submitit.LocalExecutor(sent.folder)
+    executor.update_parameters(timeout_min=cluster.hours * 60, gpus_per_node=_gpus())
+    planned, count = [], 0
+    for bundles in (task for array in arrays for task in array):
+        logs = [f"{count + i}.log" for i in range(len(bundles))]
+        planned.append(Task("", [bundle.keys for bundle in bundles], logs))
+        count += len(bundles)
+    commit = revision()
+    with _undisturbed():
+        for task in planned:
+            work = Job(cluster, store.root, sent.folder, task.bundles, task.logs, commit)
+            sent.tasks.append(replace(task, job=str(executor.submit(work).job_id)))
+    sent.write()
+    return sent
+
+
+def revision() -> str:
+    """The commit of this checkout, with '-dirty' where files differ from it; 'unknown' outside git."""
+    git = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Jobs started within outlive the terminal: they ignore its Ctrl-C and hang-up, and find this checkout."""
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGHUP)}
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), path]))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.environ["PYTHONPATH"] = path or ""
+
+
+def _gpus() -> int:
+    """How many GPUs this machine has: submitit's local executor hides all that are not asked for."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
