@@ -1,0 +1,194 @@
+"""Fine-tuning: lr x weight decay chosen on validation, retrained on train + validation, test touched once.
+
+Every draw (order, crops, dropout) is a pure function of (seed, run, step), so a run that is killed and started again
+from its checkpoint ends with the same numbers as an unbroken one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from jobs.lib import score, seeds
+from jobs.lib.augment import random_crop
+from jobs.lib.checkpoint import Checkpoint
+from jobs.lib.failure import Diverged
+from jobs.lib.images import Images, ahead, normalise, prepare
+from jobs.lib.workspace import BATCH, Workspace
+from suite import result
+from suite.cell import Cell
+from suite.model import Input
+from suite.result import Outcome
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some images of a dataset, maybe from several splits, with their labels."""
+
+    images: list[tuple[Images, int]]
+    labels: torch.Tensor
+
+    @classmethod
+    def of(cls, images: Images, rows: Sequence[int] | np.ndarray | None = None) -> Rows:
+        chosen = np.arange(len(images)) if rows is None else np.asarray(rows)
+        return cls([(images, int(row)) for row in chosen], torch.from_numpy(images.labels[chosen]))
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(self.images + other.images, torch.cat([self.labels, other.labels]))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class Trainer:
+    """Trains copies of one backbone with a fresh head; between steps, all that matters is in `state`."""
+
+    def __init__(self, cell: Cell, workspace: Workspace, pool: ThreadPoolExecutor) -> None:
+        self.cell, self.device, self.pool = cell, workspace.device, pool
+        self.settings: Mapping[str, Any] = cell.task.settings
+        self.backbone = workspace.backbone(cell.model).network
+        path = workspace.store.results / cell.key / "checkpoint.pt"
+        self.checkpoint = Checkpoint(path, result.facts(cell), self.settings["checkpoint_seconds"])
+        self.done: dict[str, float] = {}  # validation score of every finished run
+        self.pending = self.checkpoint.load()
+        if self.pending:
+            self.done = self.pending["done"]
+
+    def network(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeds.number(self.cell.seed, "head"))
+            head = nn.Linear(self.cell.model.dimension, self.cell.dataset.classes)
+        return nn.Sequential(deepcopy(self.backbone), head).to(self.device, memory_format=torch.channels_last)
+
+    def train(self, run: str, rows: Rows, rate: float, decay: float) -> nn.Module:
+        """A network after all steps of one run. Diverged where the loss is not finite."""
+        s, network = self.settings, self.network()
+        optimizer = torch.optim.SGD(
+            network.parameters(), lr=rate, momentum=s["momentum"], nesterov=True, weight_decay=decay / rate
+        )
+        first = self._resume(run, network, optimizer)
+        loss_of = nn.CrossEntropyLoss() if rows.labels.ndim == 1 else nn.BCEWithLogitsLoss()
+        began, loss = time.monotonic(), torch.tensor(0.0)
+        network.train()
+        for step, (x, y) in enumerate(self._batches(run, rows, first), first):
+            torch.manual_seed(seeds.number(self.cell.seed, "dropout", run, step))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (1 + math.cos(math.pi * step / s["steps"])) / 2
+            loss = loss_of(network(x), y if y.ndim == 1 else y.float())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            last = step + 1 == s["steps"]
+            if (step + 1) % 10 == 0 or last:
+                if not math.isfinite(loss.item()):
+                    raise Diverged(f"the loss is {loss.item()} at step {step + 1} with lr {rate:g}, weight decay {decay:g}")
+            if last or self.checkpoint.due():
+                speed = (step + 1 - first) * s["batch"] / (time.monotonic() - began)
+                print(f"{run}: step {step + 1}/{s['steps']}, loss {loss.item():.4f}, {speed:.0f} images/s", flush=True)
+                self._save(run, step + 1, network, optimizer)
+        return network
+
+    @torch.inference_mode()
+    def scores(self, network: nn.Module, rows: Rows) -> torch.Tensor:
+        """N x classes logits, on the CPU."""
+        network.eval()
+        made_by, out = self.cell.model.input, []
+        made = ahead(self.pool, lambda at: prepare(at[0][at[1]], made_by), iter(rows.images), 3 * BATCH)
+        while pixels := list(itertools.islice(made, BATCH)):
+            x = normalise(torch.stack(pixels).to(self.device), made_by)
+            out.append(network(x.contiguous(memory_format=torch.channels_last)).float().cpu())
+        return torch.cat(out)
+
+    def finish(self, run: str, value: float) -> None:
+        """Notes a run's validation score; its network is not needed again."""
+        self.done[run] = value
+        self.checkpoint.save({"run": "", "done": self.done})
+
+    def _batches(self, run: str, rows: Rows, first: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        made_by, s = self.cell.model.input, self.settings
+        size, steps = s["batch"], range(first, s["steps"])
+        at = (self._drawn(run, step * size + i, len(rows)) for step in steps for i in range(size))
+        made = ahead(self.pool, lambda draw: self._augmented(run, rows, *draw, made_by), at, 3 * size)
+        for _ in steps:
+            pixels, chosen = zip(*itertools.islice(made, size), strict=True)
+            x = normalise(torch.stack(pixels).to(self.device), made_by)
+            yield x.contiguous(memory_format=torch.channels_last), rows.labels[list(chosen)].to(self.device)
+
+    def _drawn(self, run: str, number: int, images: int) -> tuple[int, int]:
+        """(number, row) of the number-th image that a run sees: a new permutation every epoch."""
+        epoch, place = divmod(number, images)
+        if getattr(self, "_epoch", None) != (run, epoch):
+            self._epoch = (run, epoch)
+            self._order = seeds.generator(self.cell.seed, "order", run, epoch).permutation(images)
+        return number, int(self._order[place])
+
+    def _augmented(self, run: str, rows: Rows, number: int, row: int, made_by: Input) -> tuple[torch.Tensor, int]:
+        images, at = rows.images[row]
+        draw = seeds.generator(self.cell.seed, "crop", run, number)
+        return random_crop(images[at], made_by, draw, self.settings["crop_scale"], self.settings["flip"]), row
+
+    def _resume(self, run: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+        if not self.pending or self.pending["run"] != run:
+            return 0
+        network.load_state_dict(self.pending["network"])
+        optimizer.load_state_dict(self.pending["optimizer"])
+        step: int = self.pending["step"]
+        self.pending = None
+        print(f"{run}: goes on from step {step}", flush=True)
+        return step
+
+    def _save(self, run: str, step: int, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+        self.checkpoint.save({"run": run, "step": step, "done": self.done, **state})
+
+
+def run(cell: Cell, workspace: Workspace) -> Outcome:
+    train, val, test = split(cell, workspace)
+    pairs = list(itertools.product(cell.task.settings["learning_rates"], cell.task.settings["weight_decays"]))
+    names = {pair: f"lr {pair[0]:g} wd {pair[1]:g}" for pair in pairs}
+    metric = cell.dataset.metric
+    failed: dict[str, str] = {}
+    with ThreadPoolExecutor(workspace.cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        trainer = Trainer(cell, workspace, pool)
+        for pair in pairs if len(pairs) > 1 else ():
+            if names[pair] in trainer.done:
+                continue
+            try:
+                network = trainer.train(names[pair], train, *pair)
+                trainer.finish(names[pair], score.value(trainer.scores(network, val), val.labels, metric))
+            except Diverged as why:  # a learning rate that is too high for this network is an answer, not a failure
+                failed[names[pair]] = str(why)
+                trainer.finish(names[pair], -math.inf)
+        best = max(pairs, key=lambda pair: trainer.done.get(names[pair], 0.0))
+        if trainer.done.get(names[best], 0.0) == -math.inf:
+            raise Diverged(f"every learning rate diverges: {'; '.join(failed.values()) or 'see the log'}")
+        network = trainer.train("refit", train + val, *best)
+        metrics = score.metrics(trainer.scores(network, test), test.labels, cell)
+        trainer.checkpoint.remove()
+    chosen = {"learning_rate": best[0], "weight_decay": best[1]}
+    tried = {name: None if value == -math.inf else value for name, value in trainer.done.items()}
+    return Outcome(metrics, chosen, {"validation": tried, "diverged": failed, "images": _counts(train, val, test)})
+
+
+def split(cell: Cell, workspace: Workspace) -> tuple[Rows, Rows, Rows]:
+    """(train, validation, test); validation is held out of train where the dataset has no official one."""
+    splits = workspace.index(cell.dataset).splits
+    images = {name: workspace.images(cell.dataset, name) for name in splits}
+    if "val" in splits:
+        return Rows.of(images["train"]), Rows.of(images["val"]), Rows.of(images["test"])
+    kept, held = seeds.holdout(images["train"].labels, cell.task.settings["holdout"], cell.seed)
+    return Rows.of(images["train"], kept), Rows.of(images["train"], held), Rows.of(images["test"])
+
+
+def _counts(train: Rows, val: Rows, test: Rows) -> dict[str, int]:
+    return {"train": len(train), "val": len(val), "test": len(test)}

@@ -1,0 +1,42 @@
+"""Augmentation: random draws of a view of an image, each from the generator that it is given."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from suite.model import Input
+
+RATIO = (3 / 4, 4 / 3)
+
+
+def random_crop(
+    image: np.ndarray, made_by: Input, draw: np.random.Generator, scale: tuple[float, float], flip: bool
+) -> torch.Tensor:
+    """3 x size x size uint8: a random resized crop (Szegedy et al., 2015), flipped left to right half of the time."""
+    top, left, height, width = box(*image.shape[:2], draw, scale)
+    pixels = torch.from_numpy(image[top : top + height, left : left + width]).permute(2, 0, 1)
+    size = (made_by.size, made_by.size)
+    if (height, width) != size:
+        pixels = torch.nn.functional.interpolate(
+            pixels[None], size=size, mode=made_by.interpolation, antialias=True, align_corners=False
+        )[0]
+    return pixels.flip(-1) if flip and draw.random() < 0.5 else pixels
+
+
+def box(height: int, width: int, draw: np.random.Generator, scale: tuple[float, float]) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a crop with area in `scale` of the image's and aspect ratio in 3/4 ... 4/3.
+
+    After ten draws that do not fit, the largest central crop with an allowed ratio, as torchvision does.
+    """
+    for _ in range(10):
+        area = height * width * draw.uniform(*scale)
+        ratio = math.exp(draw.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return int(draw.integers(height - h + 1)), int(draw.integers(width - w + 1)), h, w
+    w = min(width, round(height * RATIO[1]))
+    h = min(height, round(width / RATIO[0]))
+    return (height - h) // 2, (width - w) // 2, h, w

@@ -1,0 +1,69 @@
+"""Backbone: a model's network without its classifier, with its weights, giving one feature vector an image."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from jobs.lib import seeds
+from jobs.lib import weights as files
+from jobs.lib.failure import BadWeights
+from suite import checkpoint
+from suite.model import Model
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """`network` maps N x 3 x S x S to N x dimension; `digest` names its weights; `report` says how they were loaded."""
+
+    model: Model
+    network: nn.Module
+    digest: str
+    report: str
+
+
+def load(model: Model, folder: Path) -> Backbone:
+    """The backbone of a model whose weights lie under `folder`. BadWeights where they are not what the entry says."""
+    if model.weights is None:
+        return Backbone(model, build(model), f"init-{model.init}", f"{model.name}: random weights, seed {model.init}")
+    file = folder / model.weights.file
+    if not file.is_file():
+        raise BadWeights(f"{model.name}: no file {file}; bring it with: launch.py fetch {model.name}")
+    sha256 = checkpoint.sha256(file, None)
+    if not sha256.startswith(model.weights.sha256):
+        raise BadWeights(f"{file} has SHA-256 {sha256[:16]}..., but {model.name} was {model.weights.sha256[:16]}...")
+    network = build(model)
+    report = files.load(network, model.weights, file)
+    return Backbone(model, network, f"{sha256}/{model.weights.prefix}", report)
+
+
+def build(model: Model) -> nn.Module:
+    """The network of a model's architecture, in evaluation mode, initialised from `model.init`."""
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision's notes on slow initialisation
+        torch.manual_seed(seeds.number(model.init, "initialisation", model.architecture))
+        if model.architecture == "pixels":
+            return nn.Flatten().eval()
+        if model.architecture.startswith("timm:"):
+            return timm.create_model(model.architecture.removeprefix("timm:"), num_classes=0).eval()
+        return headless(torchvision.models.get_model(model.architecture, weights=None)).eval()
+
+
+def classifier(model: nn.Module) -> tuple[str, int]:
+    """Name of a torchvision model's last classifier layer, and the width of its input: the feature's dimension."""
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    name, layer = layers[-1]
+    return name, layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
+
+def headless(model: nn.Module) -> nn.Module:
+    """The same torchvision model, its last classifier layer replaced by the identity."""
+    parent, _, name = classifier(model)[0].rpartition(".")
+    setattr(model.get_submodule(parent), name, nn.Identity())
+    return model

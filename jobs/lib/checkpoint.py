@@ -1,0 +1,40 @@
+"""Checkpoint: the state of a long program, whole on disk, from where the next process goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class Checkpoint:
+    """One file beside a cell's result. `identity` says what it belongs to: one of another identity is ignored."""
+
+    def __init__(self, path: Path, identity: Any, every_seconds: float) -> None:
+        self.path, self.identity, self.every = path, identity, every_seconds
+        self.saved = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The state that was saved last, on the CPU, or None."""
+        if not self.path.exists():
+            return None
+        found = torch.load(self.path, map_location="cpu", weights_only=True)
+        return found["state"] if found["identity"] == self.identity else None
+
+    def due(self) -> bool:
+        return time.monotonic() - self.saved >= self.every
+
+    def save(self, state: dict[str, Any]) -> None:
+        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        with open(aside, "wb") as file:
+            torch.save({"identity": self.identity, "state": state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, self.path)
+        self.saved = time.monotonic()
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,155 @@
+"""Features: what a frozen backbone gives for every image of a split, extracted once and kept in the store.
+
+    features/MODEL/DATASET-DIGEST/SPLIT/features.npy     N x D, float32 or float16, in the order of the index
+                                       /labels.npy       N class indices, or N x K 0/1 for multi-label (int64)
+                                       /manifest.json    with what they were made, images/s, share of waiting for data
+
+DIGEST is over the weights, the input, the dataset's files and the precision. While it is being written the folder is
+called SPLIT.partial: every SHARD images are flushed to disk and then counted in progress.json, from where the next
+process goes on. A lock keeps two processes from extracting the same features twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jobs.lib.backbone import Backbone
+from jobs.lib.failure import Diverged, NoSpace
+from jobs.lib.images import Images, ahead, normalise, prepare
+from suite import entry
+from suite.store import lock, read_json, write_json
+
+SHARD = 1024
+
+
+@dataclass(frozen=True)
+class Features:
+    """A split's features, memory-mapped, its labels, and the manifest."""
+
+    x: np.ndarray
+    y: np.ndarray
+    manifest: dict[str, object]
+
+
+def folder(root: Path, backbone: Backbone, dataset: str, files: str, precision: str) -> Path:
+    """Where the features of a backbone on a dataset lie; `files` is the digest of the dataset's index."""
+    model = backbone.model
+    made = (backbone.digest, model.architecture, entry.as_json(model.input), files, precision)
+    return root / model.name / f"{dataset}-{entry.digest(made, 12)}"
+
+
+def get(at: Path, backbone: Backbone, images: Images, precision: str, device: torch.device, batch: int) -> Features:
+    """The features under `at` (the folder of one split), extracted first if they are not there."""
+    with lock(at.with_name(f"{at.name}.lock")):
+        if not (at / "manifest.json").exists():
+            extract(at, backbone, images, precision, device, batch)
+    return Features(
+        np.load(at / "features.npy", mmap_mode="r"), np.load(at / "labels.npy"), read_json(at / "manifest.json")
+    )
+
+
+def extract(at: Path, backbone: Backbone, images: Images, precision: str, device: torch.device, batch: int) -> None:
+    """Extracts what is not there yet of a split, and moves the finished folder into place."""
+    partial = at.with_name(f"{at.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    progress = read_json(partial / "progress.json") or {"rows": 0, "seconds": 0.0, "waiting": 0.0}
+    rows = _open(partial, images, backbone.model.dimension, precision, begun=progress["rows"] > 0)
+    clock = _Clock(progress["seconds"], progress["waiting"])
+    done, begun = progress["rows"], progress["rows"]
+    for block in _shards(_run(backbone, images, done, precision, device, batch, clock)):
+        if not np.isfinite(block).all():
+            raise Diverged(f"{backbone.model.name} gives features that are not finite, near {images.items[done]}")
+        rows[done : done + len(block)] = block
+        rows.flush()
+        done += len(block)
+        write_json(partial / "progress.json", {"rows": done, **clock.read()})
+        print(f"{at.parent.name}/{at.name}: {done}/{len(images)} images, {clock.told(done)}", flush=True)
+    spent = clock.read()
+    manifest = {
+        "model": backbone.model.name,
+        "weights": backbone.digest,
+        "report": backbone.report,
+        "input": entry.as_json(backbone.model.input),
+        "precision": precision,
+        "images": len(images),
+        "dimension": backbone.model.dimension,
+        "resumed_at": begun,
+        "seconds": round(spent["seconds"], 3),
+        "images_per_second": round(len(images) / max(spent["seconds"], 1e-9), 1),
+        "waiting_share": round(spent["waiting"] / max(spent["seconds"], 1e-9), 4),
+        "device": str(device),
+    }
+    write_json(partial / "manifest.json", manifest)
+    (partial / "progress.json").unlink(missing_ok=True)
+    os.rename(partial, at)
+
+
+class _Clock:
+    """Seconds spent, and of them, those in which the network waited for images."""
+
+    def __init__(self, seconds: float, waiting: float) -> None:
+        self.began, self.waiting = time.monotonic() - seconds, waiting
+
+    def read(self) -> dict[str, float]:
+        return {"seconds": time.monotonic() - self.began, "waiting": self.waiting}
+
+    def told(self, images: int) -> str:
+        spent = self.read()["seconds"]
+        return f"{images / spent:.0f} images/s, {100 * self.waiting / spent:.0f} % waiting for data"
+
+
+def _open(partial: Path, images: Images, dimension: int, precision: str, *, begun: bool) -> np.memmap:
+    if begun:
+        return np.lib.format.open_memmap(partial / "features.npy", mode="r+")
+    size = len(images) * dimension * np.dtype(precision).itemsize
+    free = shutil.disk_usage(partial).free
+    if size + len(images.labels.tobytes()) > free:
+        raise NoSpace(f"the features need {size / 1e9:.2f} GB, but {partial.parent} has {free / 1e9:.2f} GB free")
+    np.save(partial / "labels.npy", images.labels)
+    shape = (len(images), dimension)
+    rows = np.lib.format.open_memmap(partial / "features.npy", mode="w+", dtype=precision, shape=shape)
+    with open(partial / "features.npy", "r+b") as file:  # a full disk is an error now, not a bus error later
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return rows
+
+
+def _run(
+    backbone: Backbone, images: Images, start: int, precision: str, device: torch.device, batch: int, clock: _Clock
+) -> Iterator[np.ndarray]:
+    """Features of one batch after another; images are decoded in threads while the network works."""
+    network = backbone.network.to(device, memory_format=torch.channels_last)
+    made_by, cores = backbone.model.input, len(os.sched_getaffinity(0))
+    half = precision == "float16" and device.type == "cuda"
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool, torch.inference_mode():
+        made = ahead(pool, lambda row: prepare(images[row], made_by), iter(range(start, len(images))), 3 * batch)
+        while True:
+            asked = time.monotonic()
+            pixels = [image for image, _ in zip(made, range(batch))]
+            clock.waiting += time.monotonic() - asked
+            if not pixels:
+                return
+            x = normalise(torch.stack(pixels).to(device, non_blocking=True), made_by)
+            with torch.autocast("cuda", enabled=half):
+                out = network(x.contiguous(memory_format=torch.channels_last))
+            yield out.float().cpu().numpy().astype(precision, copy=False)
+
+
+def _shards(batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same rows in blocks of SHARD."""
+    kept: list[np.ndarray] = []
+    for block in batches:
+        kept.append(block)
+        if sum(map(len, kept)) >= SHARD:
+            yield np.concatenate(kept)
+            kept = []
+    if kept:
+        yield np.concatenate(kept)

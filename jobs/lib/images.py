@@ -1,0 +1,129 @@
+"""Images: the splits of a dataset as decoded pixels, and how they become a network's input."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from jobs.lib.failure import BadData
+from suite import adhoc, index
+from suite.dataset import Dataset
+from suite.index import Index
+from suite.layouts import cifar
+from suite.model import Input
+
+Image.MAX_IMAGE_PIXELS = None  # data sets hold large photos; a decompression bomb is not our threat
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class Images:
+    """One split: `len`, `labels` (N class indices, or N x K 0/1), and `images[i]`, a height x width x 3 uint8 array."""
+
+    def __init__(self, root: Path, items: Sequence[str], labels: Sequence[int] | Sequence[Sequence[int]]) -> None:
+        self.root, self.items, self.labels = root, items, np.asarray(labels, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        name, _, packed = self.items[row].partition("#")
+        if packed:
+            return _batch(self.root / name)[int(packed)]
+        try:
+            with Image.open(self.root / name) as image:
+                return np.array(image.convert("RGB"))
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+            raise BadData(f"{self.root / name} cannot be decoded: {error}") from error
+
+
+def read_index(dataset: Dataset, root: Path) -> Index:
+    """The index of a dataset, checked against its entry: kind, classes, counts, and digest where there is one."""
+    try:
+        found = adhoc.layout(dataset.layout).index(root)
+    except index.LayoutError as error:
+        raise BadData(f"{dataset.name}: {error}") from error
+    counts = {split: len(rows.items) for split, rows in found.splits.items()}
+    told = {"kind": dataset.kind, "classes": dataset.classes, "images": dict(dataset.counts)}
+    seen = {"kind": found.kind, "classes": len(found.classes), "images": counts}
+    for what, expected in told.items():
+        if seen[what] != expected:
+            raise BadData(
+                f"{dataset.name}: {root} has {what} {seen[what]}, but the dataset has {expected}; "
+                f"complete it, or measure on it as it is with --datasets {dataset.layout}:{root}"
+            )
+    if dataset.digest and dataset.digest != index.digest(found, root):
+        raise BadData(f"{dataset.name}: files of {root} changed since the grid was planned; run the grid again")
+    return found
+
+
+def prepare(image: np.ndarray, made_by: Input) -> torch.Tensor:
+    """3 x size x size uint8: shorter side to `resize` with antialiasing, then the centre.
+
+    The resize is torch's, on uint8: within 0.01/255 of PIL's in the mean (tests/jobs/test_images.py), and faster.
+    """
+    height, width = image.shape[:2]
+    scale = made_by.resize / min(height, width)
+    to = (
+        made_by.resize if height <= width else int(height * scale),
+        made_by.resize if width <= height else int(width * scale),
+    )
+    pixels = torch.from_numpy(image).permute(2, 0, 1)
+    if to != (height, width):
+        pixels = torch.nn.functional.interpolate(
+            pixels[None], size=to, mode=made_by.interpolation, antialias=True, align_corners=False
+        )[0]
+    return centre(pixels, made_by.size)
+
+
+def centre(pixels: torch.Tensor, size: int) -> torch.Tensor:
+    """The central size x size of a C x H x W image, padded with zeros where it is smaller."""
+    height, width = pixels.shape[-2:]
+    if min(height, width) < size:
+        short = (max(size - width, 0), max(size - height, 0))
+        around = (short[0] // 2, short[0] - short[0] // 2, short[1] // 2, short[1] - short[1] // 2)
+        return centre(torch.nn.functional.pad(pixels, around), size)
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    return pixels[..., top : top + size, left : left + size]
+
+
+def normalise(batch: torch.Tensor, made_by: Input) -> torch.Tensor:
+    """N x 3 x S x S uint8 -> float32, in [0, 1], then (x - mean) / std, channels in the model's order."""
+    scale = torch.tensor(made_by.std, device=batch.device).view(-1, 1, 1) * 255
+    shift = torch.tensor(made_by.mean, device=batch.device).view(-1, 1, 1) * 255
+    made = (batch.float() - shift) / scale
+    return made if made_by.channels == "RGB" else made.flip(1)
+
+
+def ahead(pool: ThreadPoolExecutor, make: Callable[[Item], Made], items: Iterator[Item], depth: int) -> Iterator[Made]:
+    """make(item) for each item, in order, with up to `depth` of them being made in the pool's threads meanwhile."""
+    queue: list[Future[Made]] = []
+    try:
+        for item in items:
+            queue.append(pool.submit(make, item))
+            if len(queue) >= depth:
+                yield queue.pop(0).result()
+        while queue:
+            yield queue.pop(0).result()
+    finally:
+        for left in queue:
+            left.cancel()
+
+
+@lru_cache(maxsize=8)
+def _batch(path: Path) -> np.ndarray:
+    with _reading:
+        rows, flat = cifar.images(path)
+    return np.frombuffer(flat, np.uint8).reshape(rows, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+_reading = threading.Lock()

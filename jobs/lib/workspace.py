@@ -1,0 +1,85 @@
+"""Workspace: what a program is given beside its cell: the store, the device, images, features, checkpoints."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from jobs.lib import backbone, features, images
+from jobs.lib.backbone import Backbone
+from jobs.lib.features import Features
+from jobs.lib.images import Images
+from suite import index
+from suite.cell import Cell
+from suite.dataset import Dataset
+from suite.index import Index
+from suite.model import Model
+from suite.store import Store
+
+BATCH = 64
+
+
+class Workspace:
+    """One process's view of a store; what cells of a bundle share is loaded once."""
+
+    def __init__(self, store: Store, *, device: str = "") -> None:
+        self.store = store
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._indices: dict[str, tuple[Index, str]] = {}
+        self._backbones: dict[str, Backbone] = {}
+
+    @property
+    def cores(self) -> int:
+        """How many cores this process may use."""
+        return len(os.sched_getaffinity(0))
+
+    def index(self, dataset: Dataset) -> Index:
+        """The dataset's index, checked against its entry."""
+        return self._indexed(dataset)[0]
+
+    def images(self, dataset: Dataset, split: str) -> Images:
+        rows = self.index(dataset).splits[split]
+        return Images(self.root(dataset), rows.items, rows.labels)
+
+    def backbone(self, model: Model) -> Backbone:
+        """The model's backbone on this device; only the last one is kept."""
+        if model.name not in self._backbones:
+            self._backbones.clear()
+            loaded = backbone.load(model, self.store.weights)
+            print(loaded.report, flush=True)
+            self._backbones[model.name] = loaded
+        return self._backbones[model.name]
+
+    def features(self, cell: Cell, split: str) -> Features:
+        """Frozen features of one split of the cell's dataset, from the store or extracted into it."""
+        network = self.backbone(cell.model)
+        precision = cell.task.settings["precision"]
+        files = self._indexed(cell.dataset)[1]
+        at = features.folder(self.store.features, network, cell.dataset.name, files, precision)
+        return features.get(at / split, network, self.images(cell.dataset, split), precision, self.device, BATCH)
+
+    def root(self, dataset: Dataset) -> Path:
+        return self.store.data / dataset.path
+
+    def _indexed(self, dataset: Dataset) -> tuple[Index, str]:
+        if dataset.name not in self._indices:
+            root = self.root(dataset)
+            found = images.read_index(dataset, root)
+            self._indices[dataset.name] = (found, dataset.digest or index.digest(found, root))
+        return self._indices[dataset.name]
+
+    @property
+    def environment(self) -> dict[str, object]:
+        """With what the numbers were made: versions, device, cores."""
+        packages = ("torch", "torchvision", "timm", "numpy", "pillow")
+        on_gpu = self.device.type == "cuda"
+        return {
+            "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
+            "device": torch.cuda.get_device_name(self.device) if on_gpu else "cpu",
+            "cores": self.cores,
+            "host": platform.node(),
+        }
