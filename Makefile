@@ -17,6 +17,7 @@ test: .venv/.tests                    ## all tests; PYTEST="-k solver" chooses s
 
 lint: .venv/.tests
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check -q .
 	$(RUN) -m mypy suite slurm launch.py
 
 bench: .venv/.tests                   ## measurements against peers and limits: see tests/bench/
@@ -31,11 +32,11 @@ lock:                                 ## resolve the locks anew from pyproject.t
 
 .venv/.jobs: $(LOCKS) | $(UV)
 	$(UV) venv -q --allow-existing --python $(PYTHON) .venv
-	$(UV) pip install -q --python $(RUN) --require-hashes $(addprefix -r ,$(LOCKS))
+	$(UV) pip install -q --compile-bytecode --python $(RUN) --require-hashes $(addprefix -r ,$(LOCKS))
 	touch $@
 
 .venv/.tests: tests/requirements.txt .venv/.jobs
-	$(UV) pip install -q --python $(RUN) --require-hashes -r $<
+	$(UV) pip install -q --compile-bytecode --python $(RUN) --require-hashes -r $<
 	touch $@
 
 $(UV): containers/core/uv.txt

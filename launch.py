@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatch
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 HERE = Path(__file__).resolve().parent
 if any(find_spec(name) is None for name in ("click", "rich", "submitit")):
@@ -25,18 +24,22 @@ if any(find_spec(name) is None for name in ("click", "rich", "submitit")):
 
 import click
 
-from slurm.cluster import Cluster, arrays, command
+from slurm.cluster import Cluster, arrays
 from suite import catalog, plan, result
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.entry import Refusal, near
+from suite.grid import Grid
 from suite.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from slurm.status import State
-    from suite.bundle import Bundle
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Program(click.Group):
@@ -52,54 +55,93 @@ class Program(click.Group):
         return list(self.commands)  # in the order of this file, which is the order of use
 
 
+def somewhere(command: F) -> F:
+    """Adds --store and --cluster, which every command takes (before its name, or after), and hands over a Setup."""
+
+    def note(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+        if value is not None:
+            ctx.find_root().ensure_object(dict)[option.name] = value
+
+    store = click.option(
+        "--store", type=click.Path(path_type=Path), callback=note, expose_value=False,
+        help="Folder for everything on disk (default: the cluster's).",
+    )  # fmt: skip
+    cluster = click.option(
+        "--cluster", callback=note, expose_value=False, help="Where to run: a file in slurm/clusters/ (default: local)."
+    )
+    return store(cluster(command))
+
+
+def setup() -> tuple[Cluster, Catalog]:
+    """The cluster and the store that were asked for."""
+    asked = click.get_current_context().find_root().ensure_object(dict)
+    clusters, name = catalog.entries("slurm.clusters", Cluster), asked.get("cluster", "local")
+    if name not in clusters:
+        raise near(name, clusters, "cluster")
+    root = asked.get("store") or Path(clusters[name].store)
+    return clusters[name], Catalog(Store(root.expanduser().absolute()))
+
+
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--store", type=click.Path(path_type=Path), help="Folder for everything on disk (default: the cluster's).")
-@click.option("--cluster", "site", default="local", show_default=True, help="Where to run: a file in slurm/clusters/.")
-@click.pass_context
-def main(ctx: click.Context, store: Path | None, site: str) -> None:
+@somewhere
+def main() -> None:
     """Measure backbones on tasks: models x tasks x datasets x seeds, what is missing only."""
-    clusters = catalog.entries("slurm.clusters", Cluster)
-    if site not in clusters:
-        raise near(site, clusters, "cluster")
-    root = (store or Path(clusters[site].store)).expanduser().absolute()
-    ctx.obj = (clusters[site], Catalog(Store(root)))
 
 
 @main.command("grid")
 @click.argument("study", required=False)
 @click.option("--tasks", metavar="A,B", help="Tasks, by name; wildcards allowed.")
-@click.option("--models", metavar="A,B", is_flag=False, flag_value="*",
-              help="Models: names, PATH:ARCHITECTURE, timm:NAME. Without a value: all whose weights are in the store.")
+@click.option(
+    "--models",
+    metavar="A,B",
+    is_flag=False,
+    flag_value="*",
+    help="Models: names, PATH:ARCHITECTURE, timm:NAME. Without a value: all whose weights are in the store.",
+)
 @click.option("--datasets", metavar="A,B", help="Datasets: names, LAYOUT:PATH, or folders.")
 @click.option("--seeds", metavar="0,1", help="Seeds: numbers, or a range 0-4.")
 @click.option("--stale", is_flag=True, help="Run stale results again.")
 @click.option("--dry-run", is_flag=True, help="Show everything, submit nothing.")
 @click.option("--wait", is_flag=True, help="Stay until all is done, and show the table.")
-@click.pass_obj
-def grid_command(setup: tuple[Cluster, Catalog], study: str | None, tasks: str | None, models: str | None,
-                 datasets: str | None, seeds: str | None, stale: bool, dry_run: bool, wait: bool) -> None:
+@somewhere
+def grid_command(
+    study: str | None,
+    tasks: str | None,
+    models: str | None,
+    datasets: str | None,
+    seeds: str | None,
+    stale: bool,
+    dry_run: bool,
+    wait: bool,
+) -> None:
     """Submit what is missing of a grid: a STUDY, or --tasks x --models x --datasets x --seeds."""
-    from slurm import status
+    from slurm import preview, status
     from suite import fetch
     from suite.bundle import bundles
     from suite.estimate import Estimate
 
-    cluster, known = setup
+    cluster, known = setup()
     if study and study not in known.grids:
         raise near(study, known.grids, "study")
-    asked = plan.merged(known.grids[study] if study else None, tasks=_words(tasks), datasets=_words(datasets),
-                        models=() if models == "*" else _words(models), seeds=_numbers(seeds))
+    given = Grid(
+        tasks=plan.words(tasks),
+        models=() if models == "*" else plan.words(models),
+        datasets=plan.words(datasets),
+        seeds=plan.numbers(seeds),
+    )
+    asked = plan.merged(known.grids[study] if study else None, given)
     if "digits" in asked.datasets:
         fetch.digits(known.store.data / "digits")
     planned = plan.plan(asked, known, every_model=models == "*" or not asked.models)
     now = status.states(known, [cell.key for cell in planned.cells])
     again = {"absent", "failed"} | ({"stale"} if stale else set())
     todo = [cell for cell in planned.cells if now[cell.key].name in again]
-    estimate = Estimate(result.folders(known.store.results), {cell.task.label for cell in todo})
+    estimate = Estimate(known.store.results, {cell.task.label for cell in todo})
     work = arrays(cluster, bundles(todo, estimate.minutes))
-    _tell_plan(planned, now, work, estimate.sources)
+    for line in preview.summary(planned, now, work, estimate.sources):
+        click.echo(line)
     if dry_run:
-        _tell_dry_run(cluster, known, planned.cells, now, work)
+        click.echo("\n".join(preview.details(cluster, known.store.root, planned, now, work)))
     elif todo:
         from slurm.submit import submit
 
@@ -112,13 +154,13 @@ def grid_command(setup: tuple[Cluster, Catalog], study: str | None, tasks: str |
 
 @main.command("status")
 @click.argument("patterns", nargs=-1)
-@click.pass_obj
-def status_command(setup: tuple[Cluster, Catalog], patterns: tuple[str, ...]) -> None:
+@somewhere
+def status_command(patterns: tuple[str, ...]) -> None:
     """State of every cell; PATTERNS such as 'linear-v1/*' choose some. Exit code 1 if any failed."""
     from slurm import status
     from suite import show
 
-    now = _chosen(status.states(setup[1]), patterns)
+    now = status.chosen(status.states(setup()[1]), patterns)
     _console().print(show.states({key: state.name for key, state in now.items()}))
     _tell_reasons(now, ("failed", "stale"))
     sys.exit(any(state.name == "failed" for state in now.values()))
@@ -126,8 +168,8 @@ def status_command(setup: tuple[Cluster, Catalog], patterns: tuple[str, ...]) ->
 
 @main.command("gather")
 @click.option("--to", type=click.Path(path_type=Path), help="Folder for the tables (default: STORE/tables).")
-@click.pass_obj
-def gather_command(setup: tuple[Cluster, Catalog], to: Path | None) -> None:
+@somewhere
+def gather_command(to: Path | None) -> None:
     """Write results.csv, one CSV a task, summary.csv, missing.csv and report.html. Exit code 1 if any failed."""
     from slurm import status
 
@@ -135,28 +177,28 @@ def gather_command(setup: tuple[Cluster, Catalog], to: Path | None) -> None:
         from suite import table
     except ModuleNotFoundError as absent:
         raise Refusal(f"gather needs {absent.name}, which this Python does not have: make setup") from None
-    known = setup[1]
-    now = status.states(known)
-    folder = to or known.store.tables
-    for path in table.gather(known.store, {key: (state.name, state.reason) for key, state in now.items()}, folder):
+    known, done = setup()[1], list[dict[str, Any]]()
+    now = status.states(known, keep=lambda key, found: done.extend(table.rows(key, found)))
+    missing = {key: (state.name, state.reason) for key, state in now.items() if state.name != "done"}
+    for path in table.gather(done, missing, to or known.store.tables):
         click.echo(path)
     sys.exit(any(state.name == "failed" for state in now.values()))
 
 
 @main.command("list")
 @click.argument("what", type=click.Choice(["models", "datasets", "tasks", "grids", "layouts", "clusters"]))
-@click.pass_obj
-def list_command(setup: tuple[Cluster, Catalog], what: str) -> None:
+@somewhere
+def list_command(what: str) -> None:
     """What this checkout and the store know: models, datasets, tasks, grids, layouts, clusters."""
     from suite import show
 
-    _console().print(show.listing(what, setup[1], catalog.entries("slurm.clusters", Cluster)))
+    _console().print(show.listing(what, setup()[1], catalog.entries("slurm.clusters", Cluster)))
 
 
 @main.command("fetch")
 @click.argument("names", nargs=-1, required=True)
-@click.pass_obj
-def fetch_command(setup: tuple[Cluster, Catalog], names: tuple[str, ...]) -> None:
+@somewhere
+def fetch_command(names: tuple[str, ...]) -> None:
     """Bring digits, a model's weights, or timm:NAME?pretrained into the store. One failure doesn't stop the others."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
@@ -167,7 +209,7 @@ def fetch_command(setup: tuple[Cluster, Catalog], names: tuple[str, ...]) -> Non
         for name in names:
             line = bar.add_task(name, total=None)
             try:
-                told = fetch(name, setup[1], lambda done, size: bar.update(line, completed=done, total=size or None))
+                told = fetch(name, setup()[1], partial(_advance, bar, line))
                 bar.console.print(told, soft_wrap=True)
             except Refusal as refused:
                 failed.append(str(refused))
@@ -178,20 +220,22 @@ def fetch_command(setup: tuple[Cluster, Catalog], names: tuple[str, ...]) -> Non
 
 @main.command("logs")
 @click.argument("key")
-@click.pass_obj
-def logs_command(setup: tuple[Cluster, Catalog], key: str) -> None:
+@somewhere
+def logs_command(key: str) -> None:
     """The log of the last job that had the cell KEY, and why it failed if it did."""
     from slurm.submission import submissions
     from suite import attempt
 
-    store = setup[1].store
+    store = setup()[1].store
     logs = [
         sent.folder / log
-        for sent in submissions(store) for task in sent.tasks
-        for keys, log in zip(task.bundles, task.logs, strict=True) if key in keys
+        for sent in submissions(store)
+        for task in sent.tasks
+        for keys, log in zip(task.bundles, task.logs, strict=True)
+        if key in keys
     ]
     if not logs:
-        raise near(key, (k for k, _ in result.folders(store.results)), "cell")
+        raise near(key, result.keys(store.results), "cell")
     click.echo(f"{logs[-1]}:\n{logs[-1].read_text(errors='replace') if logs[-1].exists() else '(not started)'}")
     if error := attempt.error(store.results / key):
         click.echo(f"{error['kind']}: {error['message']}\n{error.get('trace', '')}")
@@ -199,51 +243,34 @@ def logs_command(setup: tuple[Cluster, Catalog], key: str) -> None:
 
 @main.command("cancel")
 @click.argument("patterns", nargs=-1)
-@click.pass_obj
-def cancel_command(setup: tuple[Cluster, Catalog], patterns: tuple[str, ...]) -> None:
+@somewhere
+def cancel_command(patterns: tuple[str, ...]) -> None:
     """Stop cells that are queued or running; PATTERNS such as 'finetune*' choose some. What is done stays."""
     from slurm import status
     from slurm.submission import submissions
 
-    now = _chosen(status.states(setup[1]), patterns)
+    now = status.chosen(status.states(setup()[1]), patterns)
     stopping = {key for key, state in now.items() if state.name in ("queued", "running")}
-    for sent in submissions(setup[1].store):
+    for sent in submissions(setup()[1].store):
         if own := stopping.intersection(key for task in sent.tasks for key in task.keys):
             sent.cancel(own)
     click.echo(f"cancelled {len(stopping)} cells")
 
 
 @main.command("doctor")
-@click.pass_obj
-def doctor_command(setup: tuple[Cluster, Catalog]) -> None:
+@somewhere
+def doctor_command() -> None:
     """What may keep a grid from running here, with the remedy. Exit code 1 if anything does."""
     from slurm.doctor import examine
 
-    findings = list(examine(setup[0], setup[1].store))
+    findings = list(examine(setup()[0], setup()[1].store))
     for one in findings:
         click.echo(f"{'ok ' if one.well else 'BAD'} {one.seen}{'' if one.well else f'; {one.remedy}'}")
     sys.exit(not all(one.well for one in findings))
 
 
-def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in (text or "").split(",") if word.strip()]
-
-
-def _numbers(text: str | None) -> list[int]:
-    numbers: list[int] = []
-    for word in _words(text):
-        first, _, last = word.partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()):
-            raise Refusal(f"--seeds {text}: {word!r} is neither a number nor a range such as 0-4")
-        numbers += range(int(first), int(last or first) + 1)
-    return numbers
-
-
-def _chosen(now: dict[str, State], patterns: Sequence[str]) -> dict[str, State]:
-    found = {k: s for k, s in now.items() if not patterns or any(k == p or fnmatch(k, p) or fnmatch(k, f"{p}-v*") for p in patterns)}
-    if patterns and not found:
-        raise near(patterns[0], now, "cell")
-    return found
+def _advance(bar: Progress, line: TaskID, done: int, size: int) -> None:
+    bar.update(line, completed=done, total=size or None)
 
 
 def _wait(known: Catalog, cells: Sequence[Cell]) -> None:
@@ -276,43 +303,14 @@ def _wait(known: Catalog, cells: Sequence[Cell]) -> None:
     sys.exit(any(state.name in ("failed", "absent") for state in ended.values()))
 
 
-def _tell_plan(planned: plan.Plan, now: dict[str, State], work: list[list[list[Bundle]]], past: dict[str, int]) -> None:
-    count = Counter(state.name for state in now.values())
-    click.echo(f"{len(planned.cells)} cells: " + ", ".join(f"{n} {name}" for name, n in count.items()))
-    for why in planned.left_out:
-        click.echo(f"left out: {why}")
-    bundles = [b for array in work for task in array for b in task]
-    if bundles:
-        hours = sum(b.minutes * max(b.resources.gpus, 1) for b in bundles) / 60
-        sources = ", ".join(f"{label}: {f'{n} past results' if n else 'a guess'}" for label, n in past.items())
-        click.echo(f"to run: {sum(len(b.cells) for b in bundles)} cells in {len(bundles)} bundles, "
-                   f"{sum(map(len, work))} array tasks, {len(work)} arrays; about {hours:.2f} GPU hours ({sources})")
-
-
-def _tell_dry_run(cluster: Cluster, known: Catalog, cells: Iterable[Cell], now: dict[str, State],
-                  work: list[list[list[Bundle]]]) -> None:
-    import shlex
-
-    for cell in cells:
-        click.echo(f"  {now[cell.key].name:8} {cell.key}")
-    for number, array in enumerate(work):
-        shape = array[0][0].resources
-        click.echo(f"array {number}: image {array[0][0].image}, {shape.gpus} GPU, {shape.cpus} CPUs, {shape.memory_gb} GB")
-        for index, task in enumerate(array):
-            click.echo(f"  task {index}: {len(task)} bundles, about {sum(b.minutes for b in task):.1f} minutes")
-            for bundle in task:
-                click.echo(f"    bundle: {' '.join(bundle.keys)}")
-    if work:
-        click.echo("one job runs: " + shlex.join(command(cluster, work[0][0][0].keys, known.store.root, "COMMIT")))
-    click.echo("dry run: nothing was submitted")
-
-
 def _tell_reasons(now: dict[str, State], names: Sequence[str], most: int = 20) -> None:
     from suite.show import COLOURS
 
     told = [(key, state) for key, state in now.items() if state.name in names]
     for key, state in told[:most]:
-        _console().print(f"[{COLOURS[state.name]}]{state.name}[/] {key}: {state.reason}", highlight=False, soft_wrap=True)
+        _console().print(
+            f"[{COLOURS[state.name]}]{state.name}[/] {key}: {state.reason}", highlight=False, soft_wrap=True
+        )
     if len(told) > most:
         click.echo(f"... and {len(told) - most} more: launch.py gather lists them in missing.csv")
 

@@ -40,7 +40,7 @@ def run(key: str, workspace: Workspace, commit: str) -> None:
     with attempt.heartbeat(folder):
         try:
             cell = Catalog(workspace.store).cell(key)
-            if (found := result.read(folder)) and found["facts"] == result.facts(cell):
+            if (found := result.read(workspace.store.results, key)) and found["facts"] == result.facts(cell):
                 print(f"{key}: done before", flush=True)
                 return
             outcome = importlib.import_module(f"jobs.{cell.task.program}").run(cell, workspace)

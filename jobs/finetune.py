@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,10 @@ from jobs.lib import score, seeds
 from jobs.lib.augment import random_crop
 from jobs.lib.checkpoint import Checkpoint
 from jobs.lib.failure import Diverged
-from jobs.lib.images import Images, ahead, normalise, prepare
+from jobs.lib.images import Images, batches, normalise, prepare
 from jobs.lib.workspace import BATCH, Workspace
 from suite import result
 from suite.cell import Cell
-from suite.model import Input
 from suite.result import Outcome
 
 
@@ -89,9 +89,8 @@ class Trainer:
             loss.backward()
             optimizer.step()
             last = step + 1 == s["steps"]
-            if (step + 1) % 10 == 0 or last:
-                if not math.isfinite(loss.item()):
-                    raise Diverged(f"the loss is {loss.item()} at step {step + 1} with lr {rate:g}, weight decay {decay:g}")
+            if ((step + 1) % 10 == 0 or last) and not math.isfinite(loss.item()):
+                raise Diverged(f"the loss is {loss.item()} at step {step + 1} with lr {rate:g}, weight decay {decay:g}")
             if last or self.checkpoint.due():
                 speed = (step + 1 - first) * s["batch"] / (time.monotonic() - began)
                 print(f"{run}: step {step + 1}/{s['steps']}, loss {loss.item():.4f}, {speed:.0f} images/s", flush=True)
@@ -103,8 +102,7 @@ class Trainer:
         """N x classes logits, on the CPU."""
         network.eval()
         made_by, out = self.cell.model.input, []
-        made = ahead(self.pool, lambda at: prepare(at[0][at[1]], made_by), iter(rows.images), 3 * BATCH)
-        while pixels := list(itertools.islice(made, BATCH)):
+        for pixels in batches(self.pool, lambda at: prepare(at[0][at[1]], made_by), rows.images, BATCH, self.device):
             x = normalise(torch.stack(pixels).to(self.device), made_by)
             out.append(network(x.contiguous(memory_format=torch.channels_last)).float().cpu())
         return torch.cat(out)
@@ -118,9 +116,9 @@ class Trainer:
         made_by, s = self.cell.model.input, self.settings
         size, steps = s["batch"], range(first, s["steps"])
         at = (self._drawn(run, step * size + i, len(rows)) for step in steps for i in range(size))
-        made = ahead(self.pool, lambda draw: self._augmented(run, rows, *draw, made_by), at, 3 * size)
-        for _ in steps:
-            pixels, chosen = zip(*itertools.islice(made, size), strict=True)
+        make = partial(self._augmented, run, rows)
+        for made in batches(self.pool, make, at, size, self.device):
+            pixels, chosen = zip(*made, strict=True)
             x = normalise(torch.stack(pixels).to(self.device), made_by)
             yield x.contiguous(memory_format=torch.channels_last), rows.labels[list(chosen)].to(self.device)
 
@@ -132,7 +130,8 @@ class Trainer:
             self._order = seeds.generator(self.cell.seed, "order", run, epoch).permutation(images)
         return number, int(self._order[place])
 
-    def _augmented(self, run: str, rows: Rows, number: int, row: int, made_by: Input) -> tuple[torch.Tensor, int]:
+    def _augmented(self, run: str, rows: Rows, drawn: tuple[int, int]) -> tuple[torch.Tensor, int]:
+        (number, row), made_by = drawn, self.cell.model.input
         images, at = rows.images[row]
         draw = seeds.generator(self.cell.seed, "crop", run, number)
         return random_crop(images[at], made_by, draw, self.settings["crop_scale"], self.settings["flip"]), row
@@ -173,11 +172,11 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
         if trainer.done.get(names[best], 0.0) == -math.inf:
             raise Diverged(f"every learning rate diverges: {'; '.join(failed.values()) or 'see the log'}")
         network = trainer.train("refit", train + val, *best)
-        metrics = score.metrics(trainer.scores(network, test), test.labels, cell)
+        found = score.evaluate(trainer.scores(network, test), test.labels, cell)
         trainer.checkpoint.remove()
     chosen = {"learning_rate": best[0], "weight_decay": best[1]}
     tried = {name: None if value == -math.inf else value for name, value in trainer.done.items()}
-    return Outcome(metrics, chosen, {"validation": tried, "diverged": failed, "images": _counts(train, val, test)})
+    return Outcome(found, chosen, {"validation": tried, "diverged": failed, "images": _counts(train, val, test)})
 
 
 def split(cell: Cell, workspace: Workspace) -> tuple[Rows, Rows, Rows]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from slurm.cluster import CHECKOUT, Cluster, command
+from slurm.submission import Task
 from suite import attempt
 from suite.store import Store, read_json
 
@@ -15,12 +16,11 @@ from suite.store import Store, read_json
 class Job:
     """Runs bundles of keys in turn. A process that dies costs the cell it was at; the others go on in a new one."""
 
-    def __init__(self, cluster: Cluster, store: Path, folder: Path, bundles: list[list[str]], logs: list[str], commit: str):
-        self.cluster, self.store, self.folder, self.commit = cluster, Store(store), folder, commit
-        self.bundles, self.logs = bundles, logs
+    def __init__(self, cluster: Cluster, store: Store, folder: Path, task: Task, commit: str) -> None:
+        self.cluster, self.store, self.folder, self.task, self.commit = cluster, store, folder, task, commit
 
     def __call__(self) -> None:
-        for keys, log in zip(self.bundles, self.logs, strict=True):
+        for keys, log in zip(self.task.bundles, self.task.logs, strict=True):
             with open(self.folder / log, "ab") as file:
                 self.run(keys, file)
 
@@ -33,10 +33,12 @@ class Job:
             waiting = [key for key in waiting if not attempt.ended(self.store, key, since=started)]
             if code == 0 or not waiting:
                 return
-            if not self.cancelled().intersection(waiting):
-                died = next((key for key in waiting if attempt.begun(self.store, key)), waiting[0])
-                attempt.died(self.store, died, code, str(self.folder / Path(log.name).name))
-                waiting.remove(died)
+            if self.cancelled().intersection(waiting):
+                continue
+            # Whoever was at work is to blame; a process that ended before its first cell would do so for every one.
+            for key in [key for key in waiting if attempt.begun(self.store, key)] or list(waiting):
+                attempt.died(self.store, key, code, log.name)
+                waiting.remove(key)
 
     def watch(self, keys: list[str], log: IO[bytes]) -> int:
         """Runs one process over `keys`; it is ended as soon as one of them is cancelled."""

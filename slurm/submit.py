@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from slurm import submission
@@ -15,11 +17,14 @@ from slurm.cluster import CHECKOUT, Cluster
 from slurm.job import Job
 from slurm.submission import Submission, Task
 from suite.bundle import Bundle
+from suite.entry import Refusal
 from suite.store import Store
 
 
 def submit(cluster: Cluster, arrays: Sequence[Sequence[Sequence[Bundle]]], store: Store) -> Submission:
     """Sends arrays of array tasks off and records what went where. Returns at once."""
+    if not cluster.python and find_spec("torch") is None:
+        raise Refusal(f"the jobs need torch, which {sys.executable} does not have: make setup, or see launch.py doctor")
     import submitit  # takes 0.2 s: only who submits pays for it
 
     sent = submission.new(store, cluster.name)
@@ -33,7 +38,7 @@ def submit(cluster: Cluster, arrays: Sequence[Sequence[Sequence[Bundle]]], store
     commit = revision()
     with _undisturbed():
         for task in planned:
-            work = Job(cluster, store.root, sent.folder, task.bundles, task.logs, commit)
+            work = Job(cluster, store, sent.folder, task, commit)
             sent.tasks.append(replace(task, job=str(executor.submit(work).job_id)))
     sent.write()
     return sent
@@ -50,16 +55,26 @@ def revision() -> str:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Jobs started within outlive the terminal: they ignore its Ctrl-C and hang-up, and find this checkout."""
+    """Jobs started within outlive the terminal: they ignore its Ctrl-C and hang-up, hold none of its streams (a pipe
+    behind the launcher would wait for them), and find this checkout."""
     before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGHUP)}
-    path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), path]))
+    path = os.environ.get("PYTHONPATH", "")
+    sys.stdout.flush()
+    streams = [os.dup(number) for number in range(3)]
+    nothing = os.open(os.devnull, os.O_RDWR)
     try:
+        for number in range(3):
+            os.dup2(nothing, number)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), path]))
         yield
     finally:
+        os.environ["PYTHONPATH"] = path
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.close(nothing)
         for number, handler in before.items():
             signal.signal(number, handler)
-        os.environ["PYTHONPATH"] = path or ""
 
 
 def _gpus() -> int:

@@ -7,7 +7,7 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-from suite import architecture, catalog, checkpoint, entry, index, layouts
+from suite import catalog, checkpoint, entry, index, layouts
 from suite.catalog import Catalog
 from suite.dataset import Dataset
 from suite.entry import Refusal
@@ -20,7 +20,7 @@ def model(text: str, known: Catalog) -> Model:
     """The model that `text` spells: a name, `timm:NAME[?pretrained]` or `PATH:ARCHITECTURE`. Refusal where none."""
     if text.startswith("timm:"):
         return _timm(text, known)
-    path, colon, _ = text.partition(":")
+    colon = ":" in text
     if colon or "/" in text or Path(text).exists():
         if not colon:
             raise Refusal(f"{text}: which architecture? Write {text}:ARCHITECTURE, for instance {text}:resnet50")
@@ -71,9 +71,9 @@ def _file(text: str, known: Catalog) -> Model:
     file = Path(path).expanduser().absolute()
     try:
         checkpoint.inspect(file)
-        architecture.find(name)
-    except (checkpoint.CheckpointError, LookupError) as error:
-        raise Refusal(f"{text}: {error.args[0]}") from None
+    except checkpoint.CheckpointError as error:
+        raise Refusal(str(error)) from None
+    catalog.of_architecture("", name)  # refused before the file is read through
     sha256 = checkpoint.sha256(file, known.store.weights / ".sha256.json" if known.store.weights.is_dir() else None)
     title = f"{entry.plain(file.name.split('.')[0])}-{sha256[:8]}"
     return catalog.of_architecture(title, name, weights=Weights(file=str(file), sha256=sha256), pretraining=path)
@@ -109,4 +109,3 @@ def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
         metric=metric or (published or [METRICS[found.kind]])[0],
         digest=digest,
     )
-

@@ -1,4 +1,4 @@
-"""Catalog: every entry by its name. An entry is found by walking its folder, or, where a user named it, in the store."""
+"""Catalog: every entry by its name, found by walking its folder or, where a user named it, in the store."""
 
 from __future__ import annotations
 

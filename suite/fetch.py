@@ -34,8 +34,10 @@ def fetch(name: str, known: Catalog, progress: Progress) -> str:
         return _timm(name.removesuffix("?pretrained"), known, progress)
     if name in known.datasets:
         data = known.datasets[name]
-        raise Refusal(f"{name}: unpack {data.source} into {known.store.data / data.path}, or name it where it is: "
-                      f"--datasets {name}:PATH")
+        raise Refusal(
+            f"{name}: unpack {data.source} into {known.store.data / data.path}, or name it where it is: "
+            f"--datasets {name}:PATH"
+        )
     return weights(known.model(name), known, progress)
 
 

@@ -58,5 +58,5 @@ def from_json(record: Mapping[str, Any]) -> Model:
     made_by |= {"mean": tuple(made_by["mean"]), "std": tuple(made_by["std"])}
     weights = known.pop("weights")
     if weights is not None:
-        weights = Weights(**{k: tuple(v) if isinstance(v, list) else v for k, v in weights.items()})
+        weights = Weights(**weights | {name: tuple(weights[name]) for name in ("leftover", "urls")})
     return Model(**known, input=Input(**made_by), weights=weights)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from suite import adhoc, grid
 from suite.catalog import Catalog
@@ -34,8 +34,10 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
     tasks = _several(asked.tasks, known.tasks, known.task)
     if not tasks:
         raise Refusal(f"name tasks to run, --tasks A,B, or a study; tasks: {', '.join(known.tasks)}")
-    models = _all_here(known, left_out) if every_model else _several(
-        asked.models, known.models, lambda text: adhoc.model(text, known)
+    models = (
+        _all_here(known, left_out)
+        if every_model
+        else _several(asked.models, known.models, lambda text: adhoc.model(text, known))
     )
     if not models:
         raise Refusal("no model to measure: name some with --models, or bring weights with: launch.py fetch MODEL")
@@ -69,14 +71,34 @@ def missing_data(dataset: Dataset, known: Catalog) -> str:
     return ""
 
 
-def merged(study: Grid | None, **given: Sequence[Any]) -> Grid:
-    """A study with what was given on the command line in its place."""
-    return replace(study or Grid(), **{name: tuple(values) for name, values in given.items() if values})
+def merged(study: Grid | None, given: Grid) -> Grid:
+    """A study, with what was given on the command line in place of its own."""
+    own = study or Grid()
+    return Grid(
+        tasks=given.tasks or own.tasks,
+        models=given.models or own.models,
+        datasets=given.datasets or own.datasets,
+        seeds=given.seeds or own.seeds,
+    )
 
 
-def _several(
-    texts: Iterable[str], known: Mapping[str, Noun], find: Callable[[str], Noun]
-) -> list[Noun]:
+def words(text: str | None) -> tuple[str, ...]:
+    """The parts of a comma-separated list."""
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def numbers(text: str | None) -> tuple[int, ...]:
+    """Seeds: numbers and ranges such as 0-4, separated by commas."""
+    found: list[int] = []
+    for word in words(text):
+        first, _, last = word.partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            raise Refusal(f"--seeds {text}: {word!r} is neither a number nor a range such as 0-4")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
+
+
+def _several(texts: Iterable[str], known: Mapping[str, Noun], find: Callable[[str], Noun]) -> list[Noun]:
     names: dict[str, Noun] = {}
     for text in texts:
         wild = [known[n] for n in fnmatch.filter(known, text)] if any(c in text for c in "*[") else []

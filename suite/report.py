@@ -17,11 +17,11 @@ th { border-bottom: 2px solid #222 } td { border-bottom: 1px solid #ddd; font-va
 """
 
 
-def page(headlines: Sequence[Row], summary: Sequence[Row], states: Mapping[str, tuple[str, str]]) -> str:
+def page(headlines: Sequence[Row], summary: Sequence[Row], missing: Mapping[str, tuple[str, str]]) -> str:
     """The whole page, self-contained."""
     tasks = list(dict.fromkeys(row["label"] for row in headlines))
     parts = [_task(label, [row for row in headlines if row["label"] == label]) for label in tasks]
-    parts += [_summary(summary), _missing(states)]
+    parts += [_summary(summary), _missing(missing)]
     return f"<!doctype html><meta charset=utf-8><title>Transfer results</title><style>{STYLE}</style>{''.join(parts)}"
 
 
@@ -46,7 +46,7 @@ def _cell(row: Row | None, best: float) -> str:
         f'<rect width={100 * row["value"]:.1f} height=8 fill="#69c"/>'
         f'<line x1={100 * low:.1f} x2={100 * high:.1f} y1=4 y2=4 stroke="#222" stroke-width=2 /></svg>'
     )
-    told = f'{100 * row["value"]:.2f} <span class=interval>[{100 * low:.1f}, {100 * high:.1f}]</span>'
+    told = f"{100 * row['value']:.2f} <span class=interval>[{100 * low:.1f}, {100 * high:.1f}]</span>"
     return f"<td class={'best' if row['value'] == best else 'other'}>{told}{bar}"
 
 
@@ -60,8 +60,7 @@ def _summary(rows: Sequence[Row]) -> str:
     return f"<h2>Summary</h2><table><tr>{head}</tr>{body}</table>"
 
 
-def _missing(states: Mapping[str, tuple[str, str]]) -> str:
-    absent = [(key, *state) for key, state in states.items() if state[0] != "done"]
-    body = "".join(f"<tr><td>{escape(k)}<td class={s}>{s}<td>{escape(why)}" for k, s, why in absent)
-    told = f"<table><tr><th>cell<th>state<th>reason</tr>{body}</table>" if absent else "<p>Nothing is missing."
+def _missing(missing: Mapping[str, tuple[str, str]]) -> str:
+    body = "".join(f"<tr><td>{escape(k)}<td class={s}>{s}<td>{escape(why)}" for k, (s, why) in missing.items())
+    told = f"<table><tr><th>cell<th>state<th>reason</tr>{body}</table>" if missing else "<p>Nothing is missing."
     return f"<h2>Missing</h2>{told}"

@@ -56,31 +56,32 @@ def record(cell: Cell, outcome: Outcome, **how: Any) -> dict[str, Any]:
     }
 
 
-def folders(results: Path) -> Iterator[tuple[str, Path]]:
-    """(key, folder) of every cell that left something under results/, in the order of their keys."""
+def keys(results: Path) -> Iterator[str]:
+    """The key of every cell that left something under results/, in order."""
 
-    def below(folder: str, parts: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
-        if len(parts) == 4:
-            yield "/".join(parts), Path(folder)
-            return
-        with os.scandir(folder) as found:
+    def below(prefix: str, depth: int) -> Iterator[str]:
+        with os.scandir(f"{results}/{prefix}") as found:
             names = sorted(e.name for e in found if e.is_dir())
         for name in names:
-            yield from below(os.path.join(folder, name), (*parts, name))
+            if depth == 1:
+                yield prefix + name
+            else:
+                yield from below(f"{prefix}{name}/", depth - 1)
 
     if results.is_dir():
-        yield from below(str(results), ())
+        yield from below("", 4)
 
 
-def read(folder: Path, name: str = "result.json") -> dict[str, Any] | None:
-    """A cell's `result.json` or `error.json`, or None. A file that is not JSON is reported with its path."""
+def read(results: Path, key: str) -> dict[str, Any] | None:
+    """The result of a cell, or None. A file that is not JSON is reported with its path."""
+    path = f"{results}/{key}/result.json"
     try:
-        with open(os.path.join(folder, name), "rb") as file:
+        with open(path, "rb") as file:
             value: dict[str, Any] = json.loads(file.read())
     except FileNotFoundError:
         return None
     except ValueError:
-        raise ValueError(f"{folder / name} is not JSON: move it away, and the cell is run again") from None
+        raise ValueError(f"{path} is not JSON: move it away, and the cell is run again") from None
     return value
 
 
@@ -88,7 +89,7 @@ def headlines(results: Path, cells: Iterable[Cell]) -> dict[tuple[str, str, str]
     """(task label, dataset, model) -> mean of the headline over those of the cells' seeds that are done."""
     values: dict[tuple[str, str, str], list[float]] = {}
     for cell in cells:
-        if found := read(results / cell.key):
+        if found := read(results, cell.key):
             group = values.setdefault((cell.task.label, cell.dataset.name, cell.model.name), [])
             group += [metric["value"] for metric in found["metrics"] if metric["headline"]]
     return {group: fmean(found) for group, found in values.items()}

@@ -31,7 +31,9 @@ def headlines(values: Mapping[tuple[str, str, str], float], models: Sequence[str
     table = Table("model", *(f"{task}\n{dataset}" for task, dataset in columns))
     for model in models:
         row = [(values.get((*column, model)), best[column]) for column in columns]
-        table.add_row(model, *("" if v is None else f"[bold]{100 * v:.2f}[/]" if v == b else f"{100 * v:.2f}" for v, b in row))
+        table.add_row(
+            model, *("" if v is None else f"[bold]{100 * v:.2f}[/]" if v == b else f"{100 * v:.2f}" for v, b in row)
+        )
     return table
 
 

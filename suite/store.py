@@ -83,4 +83,3 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
             yield False
             return
         yield True
-

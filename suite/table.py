@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from suite import report, result
+from suite import report
 from suite.cell import parse
-from suite.store import Store, write_text
+from suite.store import write_text
 
 COLUMNS = [
     *("task", "version", "dataset", "model", "seed", "metric", "headline", "value", "low", "high", "n"),
@@ -23,38 +23,49 @@ STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228
 CELL = ["task", "version", "dataset", "model"]
 
 
-def gather(store: Store, states: Mapping[str, tuple[str, str]], folder: Path) -> list[Path]:
-    """Writes all tables from the cells that are done; what is not stands in missing.csv. Returns the files."""
-    done = [key for key, (name, _) in states.items() if name == "done"]
-    results = long([row for key in done for row in _rows(store, key)])
-    missing = pd.DataFrame([(k, *s) for k, s in states.items() if s[0] != "done"], columns=["key", "state", "reason"])
+def gather(done: list[dict[str, Any]], missing: Mapping[str, tuple[str, str]], folder: Path) -> list[Path]:
+    """Writes all tables from the rows of the cells that are done, and from (state, reason) of those that are not.
+    Returns the files."""
+    results = long(done)
     headlines = pooled(results)
     totals = summary(headlines)
-    tables = {"results.csv": results, "summary.csv": totals, "missing.csv": missing}
+    absent = pd.DataFrame([(key, *why) for key, why in missing.items()], columns=["key", "state", "reason"])
+    tables = {"results.csv": results, "summary.csv": totals, "missing.csv": absent}
     tables |= {f"{label}.csv": wide(one).reset_index() for label, one in headlines.groupby("label")}
     for name, table in tables.items():
         text = io.StringIO()
         table.to_csv(text, index=False)
         write_text(folder / name, text.getvalue())
-    write_text(folder / "report.html", report.page(headlines.to_dict("records"), totals.to_dict("records"), states))
+    write_text(folder / "report.html", report.page(headlines.to_dict("records"), totals.to_dict("records"), missing))
     return [folder / name for name in (*tables, "report.html")]
 
 
 def long(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a metric; where a cell has several seeds, one more (seed 'all') with their mean and its t-interval."""
-    single = pd.DataFrame(rows, columns=COLUMNS)
+    single: pd.DataFrame = pd.DataFrame(rows, columns=COLUMNS)
     groups = single.groupby([*CELL, "metric", "headline"], sort=False)
     several = groups["value"].transform("size") > 1 if len(single) else single["value"].astype(bool)
     if not several.any():
         return single
-    stats = single[several].groupby([*CELL, "metric", "headline"], sort=False).agg(
-        value=("value", "mean"), spread=("value", "std"), n=("value", "size"), seconds=("seconds", "sum"),
-        commit=("commit", _one), image=("image", _one), device=("device", _one),
-    ).reset_index()
+    stats = (
+        single[several]
+        .groupby([*CELL, "metric", "headline"], sort=False)
+        .agg(
+            value=("value", "mean"),
+            spread=("value", "std"),
+            n=("value", "size"),
+            seconds=("seconds", "sum"),
+            commit=("commit", _one),
+            image=("image", _one),
+            device=("device", _one),
+        )
+        .reset_index()
+    )
     t = [STUDENT[n - 2] if n - 2 < len(STUDENT) else 1.96 for n in stats["n"]]
     half = t * stats["spread"] / stats["n"] ** 0.5
     stats = stats.assign(seed="all", low=stats["value"] - half, high=stats["value"] + half)
-    return pd.concat([single, stats[COLUMNS]], ignore_index=True)
+    both: pd.DataFrame = pd.concat([single, stats[COLUMNS]], ignore_index=True)
+    return both
 
 
 def pooled(results: pd.DataFrame) -> pd.DataFrame:
@@ -63,13 +74,15 @@ def pooled(results: pd.DataFrame) -> pd.DataFrame:
     heads["label"] = heads["task"] + "-v" + heads["version"].astype(str)
     tested = heads[heads["seed"] != "all"].groupby(CELL)["n"].max().rename("tested")
     last = heads.drop_duplicates(CELL, keep="last").merge(tested, on=CELL)
-    return last.sort_values(["label", "dataset", "model"], ignore_index=True)
+    ordered: pd.DataFrame = last.sort_values(["label", "dataset", "model"], ignore_index=True)
+    return ordered
 
 
 def wide(headlines: pd.DataFrame) -> pd.DataFrame:
     """Models down, datasets across, each with its metric's name."""
     named = headlines.assign(column=headlines["dataset"] + " [" + headlines["metric"] + "]")
-    return named.pivot(index="model", columns="column", values="value")
+    table: pd.DataFrame = named.pivot(index="model", columns="column", values="value")
+    return table
 
 
 def summary(headlines: pd.DataFrame) -> pd.DataFrame:
@@ -79,10 +92,14 @@ def summary(headlines: pd.DataFrame) -> pd.DataFrame:
     ranks = headlines.groupby(["label", "dataset"])["value"].rank(ascending=False)
     scored = headlines.assign(odds=odds, place=ranks)
     table = scored.groupby(["label", "model"], as_index=False).agg(
-        mean=("value", "mean"), mean_log_odds=("odds", "mean"), mean_rank=("place", "mean"), datasets=("dataset", "nunique")
+        mean=("value", "mean"),
+        mean_log_odds=("odds", "mean"),
+        mean_rank=("place", "mean"),
+        datasets=("dataset", "nunique"),
     )
     of = scored.groupby("label")["dataset"].nunique()
-    return table.assign(of=table["label"].map(of)).rename(columns={"label": "task"})
+    named: pd.DataFrame = table.assign(of=table["label"].map(of)).rename(columns={"label": "task"})
+    return named
 
 
 def log_odds(value: float, n: int) -> float:
@@ -91,10 +108,8 @@ def log_odds(value: float, n: int) -> float:
     return math.log(p / (1 - p))
 
 
-def _rows(store: Store, key: str) -> Iterator[dict[str, Any]]:
-    found = result.read(store.results / key)
-    if found is None:
-        return
+def rows(key: str, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A result's metrics as rows of results.csv."""
     parts = parse(key)
     cell = {"task": parts.task, "version": parts.version, "dataset": parts.dataset, "model": parts.model}
     how = {name: found[name] for name in ("seconds", "commit", "image", "device")}

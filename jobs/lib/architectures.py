@@ -16,6 +16,7 @@ import torchvision
 from torch import nn
 from torchvision.models import get_model, list_models
 
+from jobs.lib.backbone import classifier, headless
 from suite.architecture import COLUMNS, Architecture
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -24,20 +25,6 @@ HALF = (0.5, 0.5, 0.5)
 
 class Unsuitable(Exception):
     """A model that gives no single vector for a square image."""
-
-
-def classifier(model: nn.Module) -> tuple[str, int]:
-    """Name of a torchvision model's last classifier layer, and the width of its input: the feature's dimension."""
-    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    name, layer = layers[-1]
-    return name, layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-
-
-def headless(model: nn.Module) -> nn.Module:
-    """The same torchvision model, its last classifier layer replaced by the identity."""
-    parent, _, name = classifier(model)[0].rpartition(".")
-    setattr(model.get_submodule(parent), name, nn.Identity())
-    return model
 
 
 def torchvision_architecture(name: str) -> Architecture:

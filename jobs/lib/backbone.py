@@ -6,9 +6,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import timm
 import torch
-import torchvision
 from torch import nn
 
 from jobs.lib import seeds
@@ -51,7 +49,11 @@ def build(model: Model) -> nn.Module:
         if model.architecture == "pixels":
             return nn.Flatten().eval()
         if model.architecture.startswith("timm:"):
+            import timm  # one library is loaded, the one that is needed: each takes seconds
+
             return timm.create_model(model.architecture.removeprefix("timm:"), num_classes=0).eval()
+        import torchvision
+
         return headless(torchvision.models.get_model(model.architecture, weights=None)).eval()
 
 

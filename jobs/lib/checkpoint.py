@@ -28,6 +28,7 @@ class Checkpoint:
         return time.monotonic() - self.saved >= self.every
 
     def save(self, state: dict[str, Any]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         with open(aside, "wb") as file:
             torch.save({"identity": self.identity, "state": state}, file)

@@ -24,7 +24,7 @@ import torch
 
 from jobs.lib.backbone import Backbone
 from jobs.lib.failure import Diverged, NoSpace
-from jobs.lib.images import Images, ahead, normalise, prepare
+from jobs.lib.images import Images, batches, normalise, prepare
 from suite import entry
 from suite.store import lock, read_json, write_json
 
@@ -73,6 +73,8 @@ def extract(at: Path, backbone: Backbone, images: Images, precision: str, device
         done += len(block)
         write_json(partial / "progress.json", {"rows": done, **clock.read()})
         print(f"{at.parent.name}/{at.name}: {done}/{len(images)} images, {clock.told(done)}", flush=True)
+    if done != len(images):
+        raise RuntimeError(f"{partial}: {done} features of {len(images)} images")
     spent = clock.read()
     manifest = {
         "model": backbone.model.name,
@@ -130,12 +132,12 @@ def _run(
     made_by, cores = backbone.model.input, len(os.sched_getaffinity(0))
     half = precision == "float16" and device.type == "cuda"
     with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool, torch.inference_mode():
-        made = ahead(pool, lambda row: prepare(images[row], made_by), iter(range(start, len(images))), 3 * batch)
+        made = batches(pool, lambda row: prepare(images[row], made_by), range(start, len(images)), batch, device)
         while True:
             asked = time.monotonic()
-            pixels = [image for image, _ in zip(made, range(batch))]
+            pixels = next(made, None)
             clock.waiting += time.monotonic() - asked
-            if not pixels:
+            if pixels is None:
                 return
             x = normalise(torch.stack(pixels).to(device, non_blocking=True), made_by)
             with torch.autocast("cuda", enabled=half):

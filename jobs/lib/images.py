@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -36,9 +37,9 @@ class Images:
         return len(self.items)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        name, _, packed = self.items[row].partition("#")
-        if packed:
-            return _batch(self.root / name)[int(packed)]
+        name, packed = index.locate(self.items[row])
+        if packed is not None:
+            return _batch(self.root / name)[packed]
         try:
             with Image.open(self.root / name) as image:
                 return np.array(image.convert("RGB"))
@@ -69,7 +70,7 @@ def read_index(dataset: Dataset, root: Path) -> Index:
 def prepare(image: np.ndarray, made_by: Input) -> torch.Tensor:
     """3 x size x size uint8: shorter side to `resize` with antialiasing, then the centre.
 
-    The resize is torch's, on uint8: within 0.01/255 of PIL's in the mean (tests/jobs/test_images.py), and faster.
+    The resize is torch's, on uint8: within 0.1/255 of PIL's in the mean (tests/jobs/test_images.py), and faster.
     """
     height, width = image.shape[:2]
     scale = made_by.resize / min(height, width)
@@ -104,26 +105,30 @@ def normalise(batch: torch.Tensor, made_by: Input) -> torch.Tensor:
     return made if made_by.channels == "RGB" else made.flip(1)
 
 
-def ahead(pool: ThreadPoolExecutor, make: Callable[[Item], Made], items: Iterator[Item], depth: int) -> Iterator[Made]:
-    """make(item) for each item, in order, with up to `depth` of them being made in the pool's threads meanwhile."""
-    queue: list[Future[Made]] = []
+def batches(
+    pool: ThreadPoolExecutor, make: Callable[[Item], Made], items: Iterable[Item], size: int, device: torch.device
+) -> Iterator[list[Made]]:
+    """make(item) for each item, in order, `size` at a time, made in the pool's threads.
+
+    Beside a GPU two more batches are made ahead while the network works. On a CPU they are not: the network has all the
+    cores then, and two that fight over them are slower than one after the other.
+    """
+    left = iter(items)
+    groups = iter(lambda: list(itertools.islice(left, size)), [])
+    queue: deque[list[Future[Made]]] = deque()
     try:
-        for item in items:
-            queue.append(pool.submit(make, item))
-            if len(queue) >= depth:
-                yield queue.pop(0).result()
+        for group in groups:
+            queue.append([pool.submit(make, item) for item in group])
+            if len(queue) > (2 if device.type == "cuda" else 0):
+                yield [made.result() for made in queue.popleft()]
         while queue:
-            yield queue.pop(0).result()
+            yield [made.result() for made in queue.popleft()]
     finally:
-        for left in queue:
-            left.cancel()
+        for made in itertools.chain.from_iterable(queue):
+            made.cancel()
 
 
 @lru_cache(maxsize=8)
 def _batch(path: Path) -> np.ndarray:
-    with _reading:
-        rows, flat = cifar.images(path)
-    return np.frombuffer(flat, np.uint8).reshape(rows, 3, 32, 32).transpose(0, 2, 3, 1)
-
-
-_reading = threading.Lock()
+    flat = np.frombuffer(cifar.images(path), np.uint8)
+    return np.ascontiguousarray(flat.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))

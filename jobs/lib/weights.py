@@ -20,7 +20,18 @@ from suite.model import Weights
 # What is left of a pre-trained file beside the backbone: classifiers, projections, prototypes.
 HEADS = ("fc*", "classifier*", "head*", "last_linear*", "proj*", "predictor*", "prototypes*", "linear*", "norm.mean*")
 # Where a file holds two networks of equal shape, the one that the method's authors evaluate comes first.
-PREFERRED = ("encoder_q", "base_encoder", "teacher", "online", "state_dict_ema", "model_ema", "encoder", "backbone", "model", "state_dict")
+PREFERRED = (
+    "encoder_q",
+    "base_encoder",
+    "teacher",
+    "online",
+    "state_dict_ema",
+    "model_ema",
+    "encoder",
+    "backbone",
+    "model",
+    "state_dict",
+)
 # Counters and tables that networks fill by themselves.
 COMPUTED = ("*num_batches_tracked", "*relative_position_index", "*attn_mask")
 
@@ -95,7 +106,9 @@ def _prefix(tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, tuple[int,
         return best[0]
     known = [p for word in PREFERRED for p in sorted(best, key=len) if word in p.split(".")]
     if not known:
-        raise BadWeights(f"the file holds several networks that fit, {', '.join(sorted(best))}: an entry must say which")
+        raise BadWeights(
+            f"the file holds several networks that fit, {', '.join(sorted(best))}: an entry must say which"
+        )
     return known[0]
 
 

@@ -1,4 +1,4 @@
-"""Handwritten digits: 1,797 real scans of 8x8 pixels that come with scikit-learn; `launch.py fetch digits` lays them out.
+"""Handwritten digits: 1,797 real scans of 8x8 pixels from scikit-learn; `launch.py fetch digits` lays them out.
 
 The split is pinned: per class, every fifth scan in file order is test (fetch.py).
 """

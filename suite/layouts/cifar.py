@@ -5,7 +5,7 @@
     cifar-10-batches-py/test_batch                              test
     cifar-100-python/meta, train, test                          the same, one file a split
 
-The root is that folder or the one that holds it. There is no official val split. Items are "data_batch_1#17": file, row.
+The root is that folder or the one that holds it. No official val split. An item is "data_batch_1#17": file, row.
 The pickles are read without numpy and without running anything: only an array's shape and bytes are taken from them.
 """
 

@@ -8,7 +8,10 @@ from suite.model import Input, Model
 THUMBNAIL = Input(size=32, resize=32, interpolation="bilinear")
 
 RESNET18 = Model("random-32px_resnet18", "resnet18", 512, THUMBNAIL, pretraining="none: random initialisation")
-MOBILENET = Model("random-32px_mobilenet_v2", "mobilenet_v2", 1280, THUMBNAIL, pretraining=RESNET18.pretraining)
+SQUEEZENET = Model("random-32px_squeezenet1_1", "squeezenet1_1", 512, THUMBNAIL, pretraining=RESNET18.pretraining)
+CONVNEXT = Model(
+    "random-32px_timm-convnext_atto", "timm:convnext_atto", 320, THUMBNAIL, pretraining=RESNET18.pretraining
+)
 PIXELS = Model(
     "pixels_8x8",
     "pixels",

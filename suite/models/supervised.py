@@ -8,9 +8,7 @@ RESNET50 = Model(
     "supervised_resnet50",
     "resnet50",
     2048,
-    weights=Weights(
-        "supervised_resnet50.pth", "19c8e357", leftover=("fc.*",), urls=(BASE + "resnet50-19c8e357.pth",)
-    ),
+    weights=Weights("supervised_resnet50.pth", "19c8e357", leftover=("fc.*",), urls=(BASE + "resnet50-19c8e357.pth",)),
     pretraining="ImageNet-1K, labels",
     licence="BSD-3-Clause",
     citation="He et al., Deep residual learning for image recognition, CVPR 2016",

@@ -13,6 +13,7 @@ FEWSHOT = Task(
     name="fewshot",
     version=1,
     program="fewshot",
+    metric="5-way 5-shot",
     frozen=True,
     settings={
         "way": 5,

@@ -35,7 +35,7 @@ SHORT = replace(
     name="finetune-short",
     settings={
         **FINETUNE.settings,
-        "steps": 60,
+        "steps": 40,
         "learning_rates": (1e-1, 1e-2),
         "weight_decays": (1e-4,),
         "crop_scale": (0.5, 1.0),
