@@ -1,0 +1,47 @@
+"""What tests share: a store with the digits, and the command line as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suite import fetch
+from suite.catalog import Catalog
+from suite.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+Launch = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real photos and weights; tests that need them are skipped where they are not."""
+    if not (SHARED / "weights").is_dir():
+        pytest.skip(f"no real photos at {SHARED}; set SHARED_DATA")
+    return SHARED
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Catalog:
+    """The catalog over a fresh store that has the digits."""
+    store = Store(tmp_path / "store")
+    fetch.digits(store.data / "digits")
+    return Catalog(store)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """launch.py on this test's store, as a process."""
+
+    def run(*words: object, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "launch.py"), "--store", str(tmp_path / "store"), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | more, cwd=tmp_path)
+
+    return run

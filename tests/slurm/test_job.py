@@ -1,0 +1,119 @@
+"""Job: a process that dies costs one cell; the rest of its bundle goes on; what is cancelled stops."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from slurm import job, status, submission
+from slurm.cluster import Cluster
+from slurm.job import Job
+from slurm.submission import Submission, Task
+from suite import attempt, result
+from suite.catalog import Catalog
+from suite.result import Metric, Outcome
+from suite.store import write_json
+
+KEYS = [f"knn-v1/digits/random_resnet{depth}/0" for depth in (18, 34, 50, 101, 152)]
+
+# A stand-in for `python -m jobs` that ends each cell the way its key's number says; all else is real.
+PROGRAM = """
+import os, signal, sys, time
+from pathlib import Path
+from suite import attempt, result
+from suite.catalog import Catalog
+from suite.result import Metric, Outcome
+from suite.store import Store, write_json
+fate, store = sys.argv[1], Store(Path(sys.argv[sys.argv.index("--store") + 1]))
+for key in (word for word in sys.argv[2:] if word.startswith("knn")):
+    folder = store.results / key
+    with attempt.heartbeat(folder):
+        if "resnet50" in key and fate == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "resnet50" in key and fate == "exit":
+            os._exit(3)
+        time.sleep(30 if fate == "slow" else 0)
+        outcome = Outcome((Metric("top1_k20", 0.5, 0.4, 0.6, 10, True),))
+        record = result.record(Catalog(store).cell(key), outcome, seconds=1.0, finished=time.time())
+        write_json(folder / "result.json", record)
+"""
+
+
+@pytest.fixture
+def sent(known: Catalog, monkeypatch: pytest.MonkeyPatch) -> Submission:
+    """A submission of one bundle of five cells."""
+    made = submission.new(known.store, "local")
+    made.tasks.append(Task("1", [KEYS], ["0.log"]))
+    made.write()
+    return made
+
+
+def work(known: Catalog, sent: Submission, fate: str, monkeypatch: pytest.MonkeyPatch) -> Job:
+    real = job.command
+    monkeypatch.setattr(job, "command", lambda *a: [sys.executable, "-c", PROGRAM, fate, *real(*a)[3:]])
+    return Job(Cluster("local"), known.store, sent.folder, sent.tasks[0], "commit")
+
+
+@pytest.mark.parametrize(
+    ("fate", "told"), [("kill", "was killed by SIGKILL; out of memory?"), ("exit", "ended with exit code 3")]
+)
+def test_a_death_costs_one_cell(
+    known: Catalog, sent: Submission, fate: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work(known, sent, fate, monkeypatch)()
+    now = status.states(known)
+    assert [now[key].name for key in KEYS] == ["done", "done", "failed", "done", "done"]
+    assert told in now[KEYS[2]].reason
+    assert not attempt.begun(known.store, KEYS[2])
+
+
+def test_a_process_that_never_begins_ends_the_job(
+    known: Catalog, sent: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "command", lambda *a: [sys.executable, "-c", "import nothing_of_that_name"])
+    Job(Cluster("local"), known.store, sent.folder, sent.tasks[0], "commit")()
+    assert {state.name for state in status.states(known).values()} == {"failed"}
+    assert "nothing_of_that_name" in (sent.folder / "0.log").read_text()
+
+
+def test_cancelled_cells_stop_and_the_others_run(
+    known: Catalog, sent: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = threading.Thread(target=work(known, sent, "slow", monkeypatch))
+    running.start()
+    while not attempt.begun(known.store, KEYS[0]):
+        time.sleep(0.02)
+    assert status.states(known)[KEYS[0]].name == "running"
+    sent.cancel(KEYS)
+    running.join(timeout=20)
+    assert not running.is_alive()
+    now = status.states(known)
+    assert {state.name for state in now.values()} == {"absent"}
+    assert now[KEYS[0]].reason == "cancelled"
+
+
+def test_a_stale_result_is_told_and_why(known: Catalog, sent: Submission) -> None:
+    cell = known.cell(KEYS[0])
+    record = result.record(
+        cell, Outcome((Metric("top1_k20", 0.5, 0.4, 0.6, 10, True),)), seconds=1.0, finished=time.time()
+    )
+    folder = known.store.results / cell.key
+    write_json(folder / "result.json", record)
+    assert status.states(known, [cell.key])[cell.key].name == "done"
+    write_json(folder / "result.json", record | {"facts": record["facts"] | {"model": "another", "task": "another"}})
+    now = status.states(known, [cell.key])[cell.key]
+    assert (now.name, now.reason) == ("stale", "the task and the model changed since it was run")
+
+
+def test_an_error_is_kept_even_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with attempt.heartbeat(tmp_path):
+        monkeypatch.setattr(attempt, "write_json", full)
+        attempt.fail(tmp_path, kind="no space", message="x" * 10, trace="y" * 99999, at=1.0)
+    assert attempt.error(tmp_path) == {"kind": "no space", "message": "x" * 10, "at": 1.0}

@@ -1,0 +1,163 @@
+"""The command line: what is refused, with what words, before anything is submitted."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from conftest import Launch
+
+from suite.catalog import Catalog
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A real checkpoint of a small network."""
+    path = tmp_path / "net.pth"
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path, known: Catalog) -> Path:
+    """An image folder of somebody's own."""
+    return Path(shutil.copytree(known.store.data / "digits", tmp_path / "mine"))
+
+
+GRID = ("grid", "--dry-run", "--datasets", "digits")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((*GRID, "--tasks", "liner", "--models", "pixels_8x8"), ["unknown task 'liner'", "did you mean linear"]),
+        ((*GRID, "--tasks", "linear", "--models", "moco-v3_resnet50"), ["unknown model", "moco-v2_resnet50"]),
+        ((*GRID, "--tasks", "linear", "--models", "random_resnt50"), ["unknown architecture 'resnt50'", "resnet50"]),
+        ((*GRID, "--tasks", "linear", "--models", "timm:vit_tny_patch16_224"), ["timm:vit_tiny_patch16_224"]),
+        ((*GRID, "--tasks", "linear", "--models", "timm:resnet18?pretrained"), ["launch.py fetch"]),
+        ((*GRID, "--tasks", "linear", "--models", "supervised_resnet50"), ["launch.py fetch supervised_resnet50"]),
+        ((*GRID, "--tasks", "linear", "--models", "gone.pth:resnet50"), ["gone.pth", "no such file"]),
+        (("grid", "--tasks", "linear", "--models", "pixels_8x8", "--datasets", "digit"), ["did you mean digits"]),
+        (("grid", "--tasks", "linear", "--models", "pixels_8x8", "--datasets", "pets"), ["no folder", "pets:PATH"]),
+        (("grid", "--tasks", "linear", "--models", "pixels_8x8", "--datasets", "image:x"), ["imagefolder"]),
+        ((*GRID, "--models", "pixels_8x8"), ["name tasks to run", "linear"]),
+        (("grid", "demos"), ["unknown study 'demos'", "did you mean demo"]),
+        (
+            (*GRID, "--tasks", "linear", "--models", "pixels_8x8", "--seeds", "a"),
+            ["'a' is neither a number nor a range"],
+        ),
+        ((*GRID, "--tasks", "linear"), ["no model", "launch.py fetch"]),
+        (("--cluster", "loca", "grid", "demo"), ["unknown cluster 'loca'", "did you mean local"]),
+        (("logs", "linear-v1/digits/nothing/0"), ["unknown cell"]),
+    ],
+    ids=lambda value: " ".join(value)[-40:] if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_refused_in_one_line(
+    words: tuple[str, ...], told: list[str], launch: Launch, known: Catalog
+) -> None:
+    ran = launch(*words)
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    last = ran.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in ran.stderr
+    assert all(part in last for part in told), last
+    assert not known.store.logs.exists()
+
+
+def refused(launch: Launch, model: object = "pixels_8x8", data: object = "digits", task: str = "linear") -> str:
+    ran = launch("grid", "--tasks", task, "--models", model, "--datasets", data)
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    return ran.stderr.strip().splitlines()[-1]
+
+
+def test_checkpoints_are_looked_into_before_the_queue(
+    launch: Launch, known: Catalog, weights: Path, tmp_path: Path
+) -> None:
+    whole = weights.read_bytes()
+    assert "unknown architecture 'squeezenet1_2'" in refused(launch, f"{weights}:squeezenet1_2")
+    assert "which architecture?" in refused(launch, weights)
+    weights.write_bytes(whole[: len(whole) // 2])
+    assert "cut short" in refused(launch, f"{weights}:squeezenet1_1")
+    weights.write_bytes(b"<!DOCTYPE html><html>Sign in</html>")
+    assert "web page" in refused(launch, f"{weights}:squeezenet1_1")
+    weights.write_bytes(b"not a checkpoint")
+    assert "checkpoint" in refused(launch, f"{weights}:squeezenet1_1")
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_not_run(launch: Launch, known: Catalog, tmp_path: Path) -> None:
+    proof, evil = tmp_path / "was-run", tmp_path / "evil.pth"
+
+    class Attack:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {proof}",)
+
+    with zipfile.ZipFile(evil, "w") as archive:
+        archive.writestr("evil/data.pkl", pickle.dumps({"state_dict": Attack()}, protocol=2))
+        archive.writestr("evil/version", "3\n")
+    assert "system" in refused(launch, f"{evil}:resnet18")
+    assert not proof.exists()
+
+
+def test_datasets_are_looked_at_before_the_queue(launch: Launch, known: Catalog, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "hollow/train/a").mkdir(parents=True)
+    (tmp_path / "hollow/test/a").mkdir(parents=True)
+    assert "hollow" in refused(launch, data=f"imagefolder:{tmp_path}/hollow")
+    assert "no such folder" in refused(launch, data=f"imagefolder:{tmp_path}/gone")
+    assert "layout" in refused(launch, data=f"{tmp_path}/hollow/train")
+
+
+def test_a_task_on_a_dataset_of_another_kind_is_refused(launch: Launch, known: Catalog, shared: Path) -> None:
+    told = refused(launch, data=shared / "voc2012_mini", task="fewshot")
+    assert "fewshot takes classification datasets" in told
+    assert "multilabel" in told
+
+
+def test_dry_run_shows_all_and_writes_nothing(launch: Launch, known: Catalog, photos: Path, weights: Path) -> None:
+    words = ("--tasks", "linear,knn", "--models", f"{weights}:squeezenet1_1,random_resnet18", "--datasets", photos)
+    ran = launch("grid", *words, "--dry-run")
+    assert ran.returncode == 0, ran.stderr
+    assert "4 cells: 4 absent" in ran.stdout
+    assert ran.stdout.count("image core") == 2  # linear and knn of one model are one bundle
+    assert "-m jobs linear-v1/mine-" in ran.stdout
+    assert "GPU hours" in ran.stdout
+    assert "a guess" in ran.stdout
+    assert not known.store.logs.exists()
+    assert not known.store.weights.exists()
+
+
+def test_models_without_a_value_are_those_in_the_store(launch: Launch, known: Catalog, weights: Path) -> None:
+    known.store.weights.mkdir()
+    shutil.copy(weights, known.store.weights / "swav_resnet50.pth")
+    ran = launch("grid", "--dry-run", "--tasks", "knn", "--datasets", "digits", "--models")
+    assert ran.returncode == 0, ran.stderr
+    assert "1 cells: 1 absent" in ran.stdout
+    assert "knn-v1/digits/swav_resnet50/0" in ran.stdout
+    assert "left out: moco-v2_resnet50: no " in ran.stdout
+    assert "left out: pixels_8x8: random initialisation" in ran.stdout
+
+
+def test_two_files_of_one_name_have_two_keys(launch: Launch, known: Catalog, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / folder / "net.pth")
+    models = ",".join(f"{tmp_path}/{folder}/net.pth:squeezenet1_1" for folder in "ab")
+    ran = launch("grid", "--dry-run", "--tasks", "knn", "--models", models, "--datasets", "digits")
+    assert "2 cells: 2 absent" in ran.stdout, ran.stderr
+
+
+@pytest.mark.parametrize("what", ["models", "datasets", "tasks", "grids", "layouts", "clusters"])
+def test_lists(what: str, launch: Launch) -> None:
+    ran = launch("list", what)
+    assert ran.returncode == 0, ran.stderr
+    assert {"models": "moco-v2_resnet50", "grids": "demo", "clusters": "local"}.get(what, "i") in ran.stdout
+
+
+def test_doctor_names_what_is_there(launch: Launch) -> None:
+    ran = launch("doctor")
+    assert ran.returncode == 0, ran.stdout
+    assert "packages of the jobs all there" in ran.stdout
