@@ -298,7 +298,7 @@ def _wait(known: Catalog, cells: Sequence[Cell]) -> None:
             bar.console.print("the jobs go on; see: launch.py status")
             sys.exit(130)
     values = result.headlines(known.store.results, cells)
-    _console().print(show.headlines(values, list(dict.fromkeys(cell.model.name for cell in cells))))
+    _console().print(*show.headlines(values, list(dict.fromkeys(cell.model.name for cell in cells))))
     _tell_reasons(ended, ("failed", "stale", "absent"))
     sys.exit(any(state.name in ("failed", "absent") for state in ended.values()))
 

@@ -27,7 +27,8 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     print(f"linear: C = {best.C:g} of {len(values)}, {sum(fit.iterations for fit in fits)} passes", flush=True)
 
     both, y_both = Rows(*train.parts, *val.parts), np.concatenate([y_train, y_val])
-    final = logistic.refit(both.normalised(s["features"]), y_both, classes, best, **how)
+    x_both = both.normalised(s["features"])
+    final = logistic.fit(x_both, y_both, classes, best.C, tolerance=1e-5, max_iterations=300, **how)
     test = workspace.features(cell, "test")
     x_test = Rows((test.x, None)).normalised(s["features"], like=both)
     scores, labels = final.decision(x_test).cpu(), torch.from_numpy(test.y)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from suite import adhoc, plan
 from suite.catalog import Catalog
@@ -24,11 +24,25 @@ def states(named: Mapping[str, str]) -> Table:
     return table
 
 
-def headlines(values: Mapping[tuple[str, str, str], float], models: Sequence[str]) -> Table:
-    """Models down, tasks and datasets across, in percent, the best of a column in bold."""
+def headlines(values: Mapping[tuple[str, str, str], float], models: Sequence[str]) -> Iterator[Table]:
+    """A table a task: models down, datasets across, in percent, the best of a column in bold.
+
+    Tasks that were run on the same single dataset stand side by side in one.
+    """
+    tasks = list(dict.fromkeys(task for task, _, _ in values))
+    if len({dataset for _, dataset, _ in values}) <= 1:
+        yield _headlines(values, models, "")
+    else:
+        for task in tasks:
+            yield _headlines({key: value for key, value in values.items() if key[0] == task}, models, task)
+
+
+def _headlines(values: Mapping[tuple[str, str, str], float], models: Sequence[str], title: str) -> Table:
     columns = list(dict.fromkeys((task, dataset) for task, dataset, _ in values))
     best = {c: max(v for (task, dataset, _), v in values.items() if (task, dataset) == c) for c in columns}
-    table = Table("model", *(f"{task}\n{dataset}" for task, dataset in columns))
+    heads = (dataset if title else f"{task}\n{dataset}" for task, dataset in columns)
+    shown = (Column(head, overflow="fold") for head in ("model", *heads))
+    table = Table(*shown, title=title or None, title_justify="left")
     for model in models:
         row = [(values.get((*column, model)), best[column]) for column in columns]
         table.add_row(

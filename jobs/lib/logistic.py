@@ -77,6 +77,7 @@ def path(
     """A Fit for each C, in the order of `Cs`, solved from the smallest C upwards.
 
     `converged` says less than in `fit`: it goes by the quasi-Newton model's estimate of the gap, which is not a bound.
+    Seen, on features of a real network: within 1e-3 of the least; a few percent at large C on 100 classes that overlap.
     """
     _check(x, y, classes, Cs, loss)
     problem = Problem(x, y, classes, loss, torch.device(device), memory)
@@ -90,28 +91,6 @@ def path(
         if C in wanted:
             found[C], spent = problem.result(at, C, replace(outcome, iterations=spent)), 0
     return [found[C] for C in Cs]
-
-
-def refit(
-    x: Tensor | np.ndarray,
-    y: Tensor | np.ndarray,
-    classes: int,
-    start: Fit,
-    *,
-    loss: str = "softmax",
-    max_iterations: int = 500,
-    tolerance: float = 1e-5,
-    device: str | torch.device = "cpu",
-    memory: int = 4 << 30,
-) -> Fit:
-    """A Fit on other data, such as train and val, at the C and from where `start` is; `converged` as in `path`."""
-    _check(x, y, classes, [start.C], loss)
-    problem = Problem(x, y, classes, loss, torch.device(device), memory)
-    if not problem.columns:
-        return problem.result(problem.zeros(), start.C, Outcome(0.0, 0, True))
-    solver = Solver(problem)
-    at, _, outcome = solver.minimise(1 / start.C, problem.state(start), tolerance, max_iterations, LEAST)
-    return problem.result(at, start.C, outcome)
 
 
 def select(fits: Sequence[Fit], score: Callable[[Fit], float]) -> tuple[Fit, float]:
