@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +31,7 @@ from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.entry import Refusal, near
 from suite.grid import Grid
-from suite.store import Store
+from suite.store import Store, lock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,14 +43,22 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Refused(click.ClickException):
+    """One line, without a trace or the usage."""
+
+    exit_code = 2
+
+
 class Program(click.Group):
-    """Shows what was refused in one line, without a trace, with exit code 2."""
+    """Shows what was refused, or what the file system refuses, in one line with exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except Refusal as refused:
-            raise click.UsageError(str(refused)) from None
+            raise Refused(str(refused)) from None
+        except OSError as error:
+            raise Refused(f"{error.filename or 'the store'}: {error.strerror or error}") from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of this file, which is the order of use
@@ -78,8 +87,10 @@ def setup() -> tuple[Cluster, Catalog]:
     clusters, name = catalog.entries("slurm.clusters", Cluster), asked.get("cluster", "local")
     if name not in clusters:
         raise near(name, clusters, "cluster")
-    root = asked.get("store") or Path(clusters[name].store)
-    return clusters[name], Catalog(Store(root.expanduser().absolute()))
+    root = Path(asked.get("store") or clusters[name].store).expanduser().absolute()
+    if root.exists() and not root.is_dir():
+        raise Refusal(f"--store {root}: it is a file, not a folder")
+    return clusters[name], Catalog(Store(root))
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -130,24 +141,26 @@ def grid_command(
         seeds=plan.numbers(seeds),
     )
     asked = plan.merged(known.grids[study] if study else None, given)
-    if "digits" in asked.datasets:
+    if "digits" in asked.datasets and not dry_run:
         fetch.digits(known.store.data / "digits")
     planned = plan.plan(asked, known, every_model=models == "*" or not asked.models)
-    now = status.states(known, [cell.key for cell in planned.cells])
-    again = {"absent", "failed"} | ({"stale"} if stale else set())
-    todo = [cell for cell in planned.cells if now[cell.key].name in again]
-    estimate = Estimate(known.store.results, {cell.task.label for cell in todo})
-    work = arrays(cluster, bundles(todo, estimate.minutes))
-    for line in preview.summary(planned, now, work, estimate.sources):
-        click.echo(line)
-    if dry_run:
-        click.echo("\n".join(preview.details(cluster, known.store.root, planned, now, work)))
-    elif todo:
-        from slurm.submit import submit
+    # Two grids at once: the second sees what the first has sent.
+    with nullcontext() if dry_run else lock(known.store.logs / ".submitting"):
+        now = status.states(known, [cell.key for cell in planned.cells])
+        again = {"absent", "failed"} | ({"stale"} if stale else set())
+        todo = [cell for cell in planned.cells if now[cell.key].name in again]
+        estimate = Estimate(known.store.results, {cell.task.label for cell in todo})
+        work = arrays(cluster, bundles(todo, estimate.minutes))
+        for line in preview.summary(planned, now, work, estimate.sources):
+            click.echo(line)
+        if dry_run:
+            click.echo("\n".join(preview.details(cluster, known.store.root, planned, now, work)))
+        elif todo:
+            from slurm.submit import submit
 
-        known.record(todo)
-        sent = submit(cluster, work, known.store)
-        click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
+            known.record(todo)
+            sent = submit(cluster, work, known.store)
+            click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
     if wait and not dry_run:
         _wait(known, planned.cells)
 
@@ -210,12 +223,12 @@ def fetch_command(names: tuple[str, ...]) -> None:
             line = bar.add_task(name, total=None)
             try:
                 told = fetch(name, setup()[1], partial(_advance, bar, line))
-                bar.console.print(told, soft_wrap=True)
+                bar.console.print(told, soft_wrap=True, markup=False, highlight=False)
             except Refusal as refused:
                 failed.append(str(refused))
             bar.remove_task(line)
     if failed:
-        raise click.UsageError("\n".join(failed))
+        raise Refused("\n".join(failed))
 
 
 @main.command("logs")
@@ -292,27 +305,32 @@ def _wait(known: Catalog, cells: Sequence[Cell]) -> None:
                 bar.update(line, completed=len(ended), description=running[0] if running else "")
                 for key, state in now.items():
                     if state.name == "failed":
-                        bar.console.print(f"[red]failed[/] {key}: {state.reason}", highlight=False)
+                        bar.console.print(_reason(key, state), highlight=False, soft_wrap=True)
                 time.sleep(0.5 if len(ended) < len(cells) else 0)
         except KeyboardInterrupt:
             bar.console.print("the jobs go on; see: launch.py status")
             sys.exit(130)
-    values = result.headlines(known.store.results, cells)
+    done = [cell for cell in cells if ended[cell.key].name == "done"]
+    values = result.headlines(known.store.results, done)
     _console().print(*show.headlines(values, list(dict.fromkeys(cell.model.name for cell in cells))))
     _tell_reasons(ended, ("failed", "stale", "absent"))
     sys.exit(any(state.name in ("failed", "absent") for state in ended.values()))
 
 
 def _tell_reasons(now: dict[str, State], names: Sequence[str], most: int = 20) -> None:
-    from suite.show import COLOURS
-
     told = [(key, state) for key, state in now.items() if state.name in names]
     for key, state in told[:most]:
-        _console().print(
-            f"[{COLOURS[state.name]}]{state.name}[/] {key}: {state.reason}", highlight=False, soft_wrap=True
-        )
+        _console().print(_reason(key, state), highlight=False, soft_wrap=True)
     if len(told) > most:
         click.echo(f"... and {len(told) - most} more: launch.py gather lists them in missing.csv")
+
+
+def _reason(key: str, state: State) -> str:
+    from rich.markup import escape
+
+    from suite.show import COLOURS
+
+    return f"[{COLOURS[state.name]}]{state.name}[/] {key}: {escape(state.reason)}"
 
 
 def _console() -> Console:

@@ -58,7 +58,7 @@ class Trainer:
         self.settings: Mapping[str, Any] = cell.task.settings
         self.backbone = workspace.backbone(cell.model).network
         path = workspace.store.results / cell.key / "checkpoint.pt"
-        self.checkpoint = Checkpoint(path, result.facts(cell), self.settings["checkpoint_seconds"])
+        self.checkpoint = Checkpoint(path, result.facts(cell), cell.task.checkpoint_seconds)
         self.done: dict[str, float] = {}  # validation score of every finished run
         self.pending = self.checkpoint.load()
         if self.pending:

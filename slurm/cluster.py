@@ -14,15 +14,14 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Cluster:
-    """`executor` is submitit's back end; 'local' has no scheduler and runs `slots` jobs side by side. `python` is the
-    interpreter that has the jobs' packages ('' = this one), `hours` the longest that a job may take."""
+    """`slots` is how many jobs run side by side, `python` the interpreter that has the jobs' packages ('' = this one),
+    `hours` the longest that a job may take."""
 
     name: str
-    executor: str = "local"
     store: str = "./store"
     slots: int = 1
     python: str = ""
-    hours: float = 24.0
+    hours: float = 24.0 * 365
 
 
 def command(cluster: Cluster, keys: Sequence[str], store: Path, commit: str) -> list[str]:
@@ -32,17 +31,11 @@ def command(cluster: Cluster, keys: Sequence[str], store: Path, commit: str) -> 
 
 
 def arrays(cluster: Cluster, bundles: Sequence[Bundle]) -> list[list[list[Bundle]]]:
-    """Bundles -> arrays (one per image and resource shape) -> array tasks, each a list of bundles to run in turn.
+    """Bundles -> arrays -> array tasks, each a list of bundles to run in turn.
 
-    Without a scheduler there is one array of `slots` tasks, whatever the shapes, filled so that all end at about the
-    same time.
+    Without a scheduler there is one array of `slots` tasks, filled so that all end at about the same time.
     """
-    if cluster.executor == "local":
-        return [_pack(bundles, cluster.slots)] if bundles else []
-    shapes: dict[object, list[list[Bundle]]] = {}
-    for bundle in bundles:
-        shapes.setdefault((bundle.image, bundle.resources), []).append([bundle])
-    return list(shapes.values())
+    return [_pack(bundles, cluster.slots)] if bundles else []
 
 
 def _pack(bundles: Sequence[Bundle], slots: int) -> list[list[Bundle]]:

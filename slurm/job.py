@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -36,20 +37,24 @@ class Job:
             if self.cancelled().intersection(waiting):
                 continue
             # Whoever was at work is to blame; a process that ended before its first cell would do so for every one.
-            for key in [key for key in waiting if attempt.begun(self.store, key)] or list(waiting):
-                attempt.died(self.store, key, code, log.name)
+            for key in [key for key in waiting if attempt.left(self.store, key, since=started)] or list(waiting):
+                with suppress(OSError):  # a full store: `status` then says that the job is gone
+                    attempt.died(self.store, key, code, log.name)
                 waiting.remove(key)
 
     def watch(self, keys: list[str], log: IO[bytes]) -> int:
-        """Runs one process over `keys`; it is ended as soon as one of them is cancelled."""
+        """Runs one process over `keys`; it is ended when the cell that it is at is cancelled."""
         argv = command(self.cluster, keys, self.store.root, self.commit)
         with subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, cwd=CHECKOUT) as process:
-            while True:
-                try:
-                    return process.wait(timeout=0.5)
-                except subprocess.TimeoutExpired:
-                    if self.cancelled().intersection(keys):
+            try:
+                while (code := process.poll()) is None:
+                    (self.folder / self.task.alive).touch()
+                    if any(attempt.beats(self.store.results / key) for key in self.cancelled().intersection(keys)):
                         process.terminate()
+                    time.sleep(0.5)
+                return code
+            finally:
+                process.kill()  # nothing where it has ended; if this job is stopped, so is its program
 
     def cancelled(self) -> set[str]:
         return set(read_json(self.folder / "cancelled.json") or ())

@@ -39,7 +39,11 @@ def states(known: Catalog, keys: Iterable[str] = (), keep: Keep | None = None) -
     differs = _Differs(known)
     root, now = known.store.results, {}
     for key in asked:
-        found = result.read(root, key)
+        try:
+            found = result.read(root, key)
+        except Refusal as unreadable:
+            now[key] = State("failed", str(unreadable))
+            continue
         why = differs(parse(key), found["facts"]) if found else ""
         if found and not why:
             now[key] = State("done")

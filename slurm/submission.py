@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from suite import attempt
 from suite.store import Store, read_json, write_json, write_text
 
 
@@ -21,6 +22,11 @@ class Task:
     job: str
     bundles: list[list[str]]
     logs: list[str]
+
+    @property
+    def alive(self) -> str:
+        """The file that the job touches while it runs, for who looks from another machine."""
+        return f"{self.logs[0]}.alive"
 
     @property
     def keys(self) -> Iterator[str]:
@@ -62,16 +68,17 @@ def submissions(store: Store) -> list[Submission]:
     """All submissions of a store, oldest first."""
     found = []
     for path in sorted(store.logs.glob("*/submission.json")):
-        record = json.loads(path.read_text())
+        record = read_json(path)
         tasks = [Task(**task) for task in record.pop("tasks")]
         found.append(Submission(**record | {"folder": path.parent, "tasks": tasks}))
     return sorted(found, key=lambda s: s.created)
 
 
 def alive(task: Task, submission: Submission) -> bool:
-    """Whether a local job still runs. A job of another machine is judged by its heartbeats alone."""
+    """Whether a local job still runs; one of another machine is believed for a minute after it was last heard of."""
     if submission.host != socket.gethostname():
-        return False
+        heard = submission.folder / task.alive
+        return heard.exists() and time.time() - heard.stat().st_mtime < attempt.LOST_AFTER_SECONDS
     try:
         words = Path(f"/proc/{task.job}/cmdline").read_bytes()
     except OSError:

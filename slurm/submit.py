@@ -36,11 +36,13 @@ def submit(cluster: Cluster, arrays: Sequence[Sequence[Sequence[Bundle]]], store
         planned.append(Task("", [bundle.keys for bundle in bundles], logs))
         count += len(bundles)
     commit = revision()
-    with _undisturbed():
-        for task in planned:
-            work = Job(cluster, store, sent.folder, task, commit)
-            sent.tasks.append(replace(task, job=str(executor.submit(work).job_id)))
-    sent.write()
+    try:
+        with _undisturbed():
+            for task in planned:
+                work = Job(cluster, store, sent.folder, task, commit)
+                sent.tasks.append(replace(task, job=str(executor.submit(work).job_id)))
+    finally:
+        sent.write()  # what was sent before something went wrong is not forgotten
     return sent
 
 

@@ -69,10 +69,7 @@ def _file(text: str, known: Catalog) -> Model:
     path, _, name = text.rpartition(":timm:")
     path, name = (path, f"timm:{name}") if path else text.rsplit(":", 1)
     file = Path(path).expanduser().absolute()
-    try:
-        checkpoint.inspect(file)
-    except checkpoint.CheckpointError as error:
-        raise Refusal(str(error)) from None
+    checkpoint.inspect(file)
     catalog.of_architecture("", name)  # refused before the file is read through
     sha256 = checkpoint.sha256(file, known.store.weights / ".sha256.json" if known.store.weights.is_dir() else None)
     title = f"{entry.plain(file.name.split('.')[0])}-{sha256[:8]}"
@@ -93,10 +90,7 @@ def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
     root = path.expanduser().absolute()
     if not root.is_dir():
         raise Refusal(f"{name}:{path}: no such folder")
-    try:
-        found = layout(name).index(root)
-    except index.LayoutError as error:
-        raise Refusal(f"{name}:{path}: {error}") from None
+    found = layout(name).index(root)
     published = [d.metric for d in known.datasets.values() if d.layout == name != "imagefolder"]
     digest = index.digest(found, root)
     return Dataset(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from suite.entry import Refusal
 from suite.store import Store, read_json, write_json
 
 BEAT_SECONDS = 5.0
@@ -20,9 +21,10 @@ LOST_AFTER_SECONDS = 60.0
 RESERVED_BYTES = 8192
 
 
-def begun(store: Store, key: str) -> bool:
-    """Whether somebody began this cell and did not end it."""
-    return (store.results / key / "heartbeat.json").exists()
+def left(store: Store, key: str, since: float) -> bool:
+    """Whether somebody began this cell after `since` (seconds since the epoch) and is gone without ending it."""
+    beat = read_json(store.results / key / "heartbeat.json")
+    return beat is not None and beat["began"] >= since and not beats(store.results / key)
 
 
 def ended(store: Store, key: str, since: float) -> bool:
@@ -45,7 +47,7 @@ def beats(folder: Path) -> bool:
     except (FileNotFoundError, ValueError):
         return False
     if beat["host"] == socket.gethostname():
-        return Path(f"/proc/{beat['pid']}").exists() and not _defunct(beat["pid"])
+        return bool(beat["born"] == _born(beat["pid"]))
     return age < LOST_AFTER_SECONDS
 
 
@@ -54,7 +56,8 @@ def heartbeat(folder: Path) -> Iterator[None]:
     """Says every few seconds that this cell is being run. The file is large enough to hold an error later, so that
     even a full disk cannot keep a failure from being recorded."""
     path = folder / "heartbeat.json"
-    beat = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "began": time.time()})
+    who = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
+    beat = json.dumps({**who, "began": time.time()})
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(beat.ljust(RESERVED_BYTES))
     stop = threading.Event()
@@ -82,9 +85,10 @@ def fail(folder: Path, **error: Any) -> None:
         write_json(folder / "error.json", error)
     except OSError:
         error.pop("trace", None)
+        error["message"] = str(error["message"])[: RESERVED_BYTES // 4]
         reserved = folder / "heartbeat.json"
         with open(reserved, "r+") as file:
-            file.write(json.dumps(error)[:RESERVED_BYTES].ljust(RESERVED_BYTES))
+            file.write(json.dumps(error).ljust(RESERVED_BYTES))
         os.replace(reserved, folder / "error.json")
 
 
@@ -99,12 +103,18 @@ def died(store: Store, key: str, code: int, log: str) -> None:
 
 def error(folder: Path) -> dict[str, Any] | None:
     """Why the cell of this folder failed, or None."""
-    found: dict[str, Any] | None = read_json(folder / "error.json")
+    try:
+        found: dict[str, Any] | None = read_json(folder / "error.json")
+    except Refusal as unreadable:
+        return {"kind": "store", "message": str(unreadable), "at": time.time()}
     return found
 
 
-def _defunct(pid: int) -> bool:
+def _born(pid: int) -> str:
+    """When a process began, in clock ticks since the machine did: no other process of this number has the same.
+    Empty for one that is gone, or a zombie."""
     try:
-        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return True
+        return ""
+    return "" if state == "Z" else fields[18]

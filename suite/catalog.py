@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from suite import architecture, cell, dataset, entry, model
+from suite import architecture, cell, checkpoint, dataset, entry, model
 from suite.cell import Cell
 from suite.dataset import Dataset
 from suite.grid import Grid
@@ -64,7 +65,16 @@ class Catalog:
         if name not in self.models and name.startswith("random_"):
             return random_init(name.removeprefix("random_"))
         recorded = None if name in self.models else _recorded(self.store.weights, name)
-        return model.from_json(recorded) if recorded else _pick(name, self.models, "model")
+        return model.from_json(recorded) if recorded else self._pinned(_pick(name, self.models, "model"))
+
+    def _pinned(self, one: Model) -> Model:
+        """The model with the whole digest of its file in the store, so that another file makes its results stale."""
+        file = self.store.weights / one.weights.file if one.weights else None
+        if one.weights is None or file is None or not file.is_file():
+            return one
+        sha256 = checkpoint.sha256(file, self.store.weights / ".sha256.json")
+        fits = sha256.startswith(one.weights.sha256)  # where not, the job says so
+        return replace(one, weights=replace(one.weights, sha256=sha256)) if fits else one
 
     def cell(self, key: str) -> Cell:
         """The cell of a key; Refusal where this checkout has another version of its task."""
@@ -75,8 +85,10 @@ class Catalog:
         return Cell(task, self.dataset(parts.dataset), self.model(parts.model), parts.seed)
 
     def recorded_models(self) -> dict[str, Model]:
-        """The models that users named."""
-        return {path.stem: self.model(path.stem) for path in sorted(self.store.weights.glob("*.json"))}
+        """The models that users named; what else lies in the folder is not looked at."""
+        found = {path.stem: read_json(path) for path in sorted(self.store.weights.glob("[!.]*.json"))}
+        ours = [name for name, value in found.items() if isinstance(value, dict) and "architecture" in value]
+        return {name: self.model(name) for name in ours}
 
     def record(self, cells: list[Cell]) -> None:
         """Writes what users named into the store, so that a job finds a cell by its key alone."""

@@ -53,10 +53,10 @@ def _inspect(path: Path) -> Checkpoint:
         file.seek(0)
         if head.startswith(b"PK\x03\x04"):
             kind, tensors = _zip(path, file)
-        elif head.startswith(b"\x80") and head[1:2] <= b"\x05":
-            kind, tensors = "torch-legacy", _legacy(path, file, size)
         elif head[8:9] == b"{":
             kind, tensors = "safetensors", _safetensors(path, file, size)
+        elif head.startswith(b"\x80") and head[1:2] <= b"\x05":
+            kind, tensors = "torch-legacy", _legacy(path, file, size)
         else:
             raise CheckpointError(f"{path}: {_foreign(head)}")
     if not tensors:

@@ -39,8 +39,8 @@ def digest(value: Any, length: int = 16) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` with what may not stand in a name replaced by '-'."""
-    return re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-.") or "unnamed"
+    """`text` with what may not stand in a name replaced by '-', and no longer than 80 characters."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-.")[:80] or "unnamed"
 
 
 def near(name: str, known: Iterable[str], what: str) -> Refusal:

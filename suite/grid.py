@@ -34,5 +34,5 @@ def cells(
         for model in models
         for task in tasks
         if dataset.kind in task.kinds
-        for seed in (seeds or task.seeds)[: None if task.seeded else 1]
+        for seed in ((seeds or task.seeds) if task.seeded else task.seeds[:1])
     ]

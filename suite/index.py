@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from suite.entry import Refusal
+
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 SHOWN = 5  # names that an error message shows before it says how many more there are
 
 
-class LayoutError(ValueError):
+class LayoutError(Refusal):
     """A data set's folder is not as its layout says. One line: what was found, what is expected, what to do."""
 
 
@@ -83,7 +85,10 @@ def folders(root: Path) -> list[str]:
 
 def images(folder: Path) -> list[str]:
     """Images under a folder at any depth, relative to it, sorted by code point (whatever the locale)."""
-    return sorted(_images(str(folder), ""))
+    try:
+        return sorted(_images(str(folder), ""))
+    except OSError as error:
+        raise LayoutError(f"{error.filename}: cannot be listed ({error.strerror}); mend or remove it") from None
 
 
 def _images(folder: str, prefix: str) -> Iterator[str]:
@@ -97,6 +102,8 @@ def _images(folder: str, prefix: str) -> Iterator[str]:
                 yield prefix + name
             elif entry.is_dir():
                 yield from _images(f"{folder}/{name}", f"{prefix}{name}/")
+            elif name.lower().endswith(IMAGE_EXTENSIONS):
+                raise LayoutError(f"{folder}/{name}: a link to nothing; bring its file or remove the link")
 
 
 def _scan(folder: str) -> "os._ScandirIterator[str]":

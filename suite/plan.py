@@ -18,6 +18,7 @@ from suite.model import Model
 from suite.task import Task
 
 Noun = TypeVar("Noun")
+MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
             raise Refusal(absent)
     datasets = _datasets(asked, tasks, known, left_out)
     _refuse_odd_ones(tasks, datasets)
+    left_out += [
+        f"{task.name} on {data.name}: it takes {' or '.join(task.kinds)} datasets, and this is {data.kind}"
+        for task in tasks
+        for data in datasets
+        if data.kind not in task.kinds
+    ]
     return Plan(grid.cells(tasks, datasets, models, asked.seeds), left_out)
 
 
@@ -94,8 +101,10 @@ def numbers(text: str | None) -> tuple[int, ...]:
         first, _, last = word.partition("-")
         if not first.isdecimal() or (last and not last.isdecimal()):
             raise Refusal(f"--seeds {text}: {word!r} is neither a number nor a range such as 0-4")
+        if not 0 <= int(last or first) - int(first) < MOST_SEEDS:
+            raise Refusal(f"--seeds {text}: {word!r} is not a range of 1 to {MOST_SEEDS} seeds, such as 0-4")
         found += range(int(first), int(last or first) + 1)
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _several(texts: Iterable[str], known: Mapping[str, Noun], find: Callable[[str], Noun]) -> list[Noun]:

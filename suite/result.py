@@ -12,6 +12,7 @@ from typing import Any
 
 from suite import entry
 from suite.cell import Cell
+from suite.entry import Refusal
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def keys(results: Path) -> Iterator[str]:
 
 
 def read(results: Path, key: str) -> dict[str, Any] | None:
-    """The result of a cell, or None. A file that is not JSON is reported with its path."""
+    """The result of a cell, or None. Refusal, with the path, where it is not JSON."""
     path = f"{results}/{key}/result.json"
     try:
         with open(path, "rb") as file:
@@ -81,7 +82,7 @@ def read(results: Path, key: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError:
-        raise ValueError(f"{path} is not JSON: move it away, and the cell is run again") from None
+        raise Refusal(f"{path} is not JSON: move it away, and the cell is run again") from None
     return value
 
 

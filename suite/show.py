@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Column, Table
 
 from suite import adhoc, plan
@@ -63,7 +64,7 @@ def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Table:
     }[what]
     table = Table(*heads)
     for row in rows(known):
-        table.add_row(*map(str, row))
+        table.add_row(*(escape(str(value)) for value in row))
     return table
 
 

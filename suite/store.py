@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suite.entry import Refusal
+
 
 @dataclass(frozen=True)
 class Store:
@@ -65,11 +67,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in `path`, or None where there is no such file."""
+    """The value in `path`, or None where there is no such file. Refusal where it is not JSON."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except ValueError:
+        raise Refusal(f"{path} is not JSON: move it away") from None
 
 
 @contextmanager

@@ -39,6 +39,7 @@ class Task:
     resources: Resources = remark(Resources())
     datasets: tuple[str, ...] = remark(())
     seeds: tuple[int, ...] = remark((0,))
+    checkpoint_seconds: float = remark(60.0)
     source: str = remark()
 
     @property

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from suite.entry import Refusal
+
 # Globals that a checkpoint may name beyond those that torch.load(weights_only=True) permits: plain data, met in
 # published files (arguments, best accuracies). The jobs pass them to torch.serialization.safe_globals, each as
 # (object, name), leaving out what the installed numpy does not have. numpy.dtypes.* stand in no file: they are the
@@ -69,7 +71,7 @@ UNREADABLE: tuple[type[Exception], ...] = (pickle.UnpicklingError, EOFError, Att
 UNREADABLE += (TypeError, ValueError, OverflowError, MemoryError, RecursionError)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Refusal):
     """A file is not a checkpoint that can be read. One line: what it is, and what to do."""
 
 

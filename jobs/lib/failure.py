@@ -6,7 +6,9 @@ import errno
 
 import torch
 
+from suite.checkpoint import CheckpointError
 from suite.entry import Refusal
+from suite.index import LayoutError
 
 
 class BadData(Exception):
@@ -30,6 +32,8 @@ KINDS: dict[type[BaseException], str] = {
     BadWeights: "bad weights",
     Diverged: "diverged",
     NoSpace: "no space",
+    LayoutError: "bad data",
+    CheckpointError: "bad weights",
     Refusal: "unknown entry",
     MemoryError: "out of memory",
     torch.OutOfMemoryError: "out of memory",

@@ -115,7 +115,7 @@ def _open(partial: Path, images: Images, dimension: int, precision: str, *, begu
     size = len(images) * dimension * np.dtype(precision).itemsize
     free = shutil.disk_usage(partial).free
     if size + len(images.labels.tobytes()) > free:
-        raise NoSpace(f"the features need {size / 1e9:.2f} GB, but {partial.parent} has {free / 1e9:.2f} GB free")
+        raise NoSpace(f"the features need {size / 1e6:.1f} MB, but {partial.parent} has {free / 1e6:.1f} MB free")
     np.save(partial / "labels.npy", images.labels)
     shape = (len(images), dimension)
     rows = np.lib.format.open_memmap(partial / "features.npy", mode="w+", dtype=precision, shape=shape)

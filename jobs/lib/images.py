@@ -49,10 +49,7 @@ class Images:
 
 def read_index(dataset: Dataset, root: Path) -> Index:
     """The index of a dataset, checked against its entry: kind, classes, counts, and digest where there is one."""
-    try:
-        found = adhoc.layout(dataset.layout).index(root)
-    except index.LayoutError as error:
-        raise BadData(f"{dataset.name}: {error}") from error
+    found = adhoc.layout(dataset.layout).index(root)
     counts = {split: len(rows.items) for split, rows in found.splits.items()}
     told = {"kind": dataset.kind, "classes": dataset.classes, "images": dict(dataset.counts)}
     seen = {"kind": found.kind, "classes": len(found.classes), "images": counts}
@@ -73,10 +70,9 @@ def prepare(image: np.ndarray, made_by: Input) -> torch.Tensor:
     The resize is torch's, on uint8: within 0.1/255 of PIL's in the mean (tests/jobs/test_images.py), and faster.
     """
     height, width = image.shape[:2]
-    scale = made_by.resize / min(height, width)
     to = (
-        made_by.resize if height <= width else int(height * scale),
-        made_by.resize if width <= height else int(width * scale),
+        made_by.resize if height <= width else made_by.resize * height // width,
+        made_by.resize if width <= height else made_by.resize * width // height,
     )
     pixels = torch.from_numpy(image).permute(2, 0, 1)
     if to != (height, width):

@@ -23,13 +23,13 @@ def torch_generator(seed: int, *purpose: object) -> torch.Generator:
 
 
 def holdout(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(training rows, validation rows): of each class floor(share * its size) rows at random go to validation.
+    """(training rows, validation rows): of each class floor(share * its size) random rows go to validation,
 
     `labels` is N class indices, or N x K 0/1 for multi-label, where the draw is over images and not stratified.
-    A class of one image stays whole in training.
+    One at least of each class that has two; a class of one image stays whole in training.
     """
     groups = [np.flatnonzero(labels == c) for c in np.unique(labels)] if labels.ndim == 1 else [np.arange(len(labels))]
     draw = generator(seed, "hold-out")
-    chosen = [draw.permutation(rows)[: int(share * len(rows))] for rows in groups]
+    chosen = [draw.permutation(rows)[: max(int(share * len(rows)), len(rows) > 1)] for rows in groups]
     val = np.sort(np.concatenate(chosen)) if chosen else np.empty(0, int)
     return np.setdiff1d(np.arange(len(labels)), val), val

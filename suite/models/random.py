@@ -8,6 +8,7 @@ from suite.model import Input, Model
 THUMBNAIL = Input(size=32, resize=32, interpolation="bilinear")
 
 RESNET18 = Model("random-32px_resnet18", "resnet18", 512, THUMBNAIL, pretraining="none: random initialisation")
+RESNET10 = Model("random-32px_timm-resnet10t", "timm:resnet10t", 512, THUMBNAIL, pretraining=RESNET18.pretraining)
 SQUEEZENET = Model("random-32px_squeezenet1_1", "squeezenet1_1", 512, THUMBNAIL, pretraining=RESNET18.pretraining)
 CONVNEXT = Model(
     "random-32px_timm-convnext_atto", "timm:convnext_atto", 320, THUMBNAIL, pretraining=RESNET18.pretraining

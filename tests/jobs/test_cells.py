@@ -15,7 +15,7 @@ import torchvision
 from conftest import ROOT
 
 from slurm import status
-from suite import adhoc, attempt, result
+from suite import adhoc, attempt, entry, result
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.store import Store
@@ -56,7 +56,7 @@ def test_a_result_says_with_what_it_was_made(known: Catalog) -> None:
     for key in keys:
         found = result.read(known.store.results, key)
         assert found is not None
-        assert found["task"]["settings"] == known.cell(key).task.settings | found["task"]["settings"]
+        assert found["task"]["settings"] == entry.as_json(known.cell(key).task.settings)
         assert found["model"]["input"]["size"] == 8
         assert found["dataset"]["counts"] == {"train": 1442, "test": 355}
         assert set(found["versions"]) >= {"torch", "numpy", "python"}

@@ -132,5 +132,5 @@ def test_a_disk_too_small_is_told_before_the_work(cell: Cell, known: Catalog, mo
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 9 * 10**5, 10**5))
-    with pytest.raises(NoSpace, match=r"the features need 2\.95 MB|need 0\.00 GB"):
+    with pytest.raises(NoSpace, match=r"the features need 3\.0 MB, but .* has 0\.1 MB free"):
         Workspace(known.store).features(cell, "train")

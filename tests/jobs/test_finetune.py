@@ -29,7 +29,6 @@ SETTINGS = {
     "batch": 16,
     "learning_rates": (0.1, 0.01),
     "weight_decays": (1e-4,),
-    "checkpoint_seconds": 0.0,
 }
 
 RUN = """
@@ -44,7 +43,7 @@ from suite.store import Store
 torch.set_num_threads(1)
 store, settings = Store(Path(sys.argv[1])), json.loads(sys.argv[2])
 cell = Catalog(store).cell("finetune-short-v1/digits/random-32px_squeezenet1_1/0")
-cell = replace(cell, task=replace(cell.task, settings={**cell.task.settings, **settings}))
+cell = replace(cell, task=replace(cell.task, settings={**cell.task.settings, **settings}, checkpoint_seconds=0.0))
 found = finetune.run(cell, Workspace(store))
 print("FOUND", json.dumps([[metric.value for metric in found.metrics], found.details["validation"]]), flush=True)
 """

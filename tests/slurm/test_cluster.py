@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from slurm.cluster import Cluster, arrays, command
@@ -39,10 +38,3 @@ def test_one_machine_gets_as_many_tasks_as_slots() -> None:
     assert sorted(sum(bundle.minutes for bundle in task) for task in tasks) == [7, 8]
     assert sorted(bundle.minutes for task in tasks for bundle in task) == [1, 2, 3, 4, 5]
     assert arrays(Cluster("local"), []) == []
-
-
-def test_a_scheduler_gets_one_array_a_shape() -> None:
-    small = Bundle("core", Resources(), (), 1)
-    shapes = [small, small, replace(small, image="detection"), replace(small, resources=Resources(gpus=4))]
-    made = arrays(Cluster("big", executor="slurm"), shapes)
-    assert [len(array) for array in made] == [2, 1, 1]

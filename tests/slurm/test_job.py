@@ -68,7 +68,7 @@ def test_a_death_costs_one_cell(
     now = status.states(known)
     assert [now[key].name for key in KEYS] == ["done", "done", "failed", "done", "done"]
     assert told in now[KEYS[2]].reason
-    assert not attempt.begun(known.store, KEYS[2])
+    assert not (known.store.results / KEYS[2] / "heartbeat.json").exists()
 
 
 def test_a_process_that_never_begins_ends_the_job(
@@ -85,7 +85,7 @@ def test_cancelled_cells_stop_and_the_others_run(
 ) -> None:
     running = threading.Thread(target=work(known, sent, "slow", monkeypatch))
     running.start()
-    while not attempt.begun(known.store, KEYS[0]):
+    while not attempt.beats(known.store.results / KEYS[0]):
         time.sleep(0.02)
     assert status.states(known)[KEYS[0]].name == "running"
     sent.cancel(KEYS)
