@@ -48,7 +48,8 @@ class Job:
         with subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, cwd=CHECKOUT) as process:
             try:
                 while (code := process.poll()) is None:
-                    (self.folder / self.task.alive).touch()
+                    with suppress(OSError):
+                        (self.folder / self.task.alive).touch()
                     if any(attempt.beats(self.store.results / key) for key in self.cancelled().intersection(keys)):
                         process.terminate()
                     time.sleep(0.5)

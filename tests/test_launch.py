@@ -161,3 +161,54 @@ def test_doctor_names_what_is_there(launch: Launch) -> None:
     ran = launch("doctor")
     assert ran.returncode == 0, ran.stdout
     assert "packages of the jobs all there" in ran.stdout
+
+
+def test_a_file_replaced_in_the_store_makes_results_stale(known: Catalog, weights: Path) -> None:
+    known.store.weights.mkdir()
+    path = known.store.weights / "swav_resnet50.pth"
+    shutil.copy(weights, path)
+    before = known.model("swav_resnet50")
+    assert before.weights is not None
+    assert len(before.weights.sha256) == 64
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
+    assert known.model("swav_resnet50") != before
+
+
+def test_foreign_files_in_the_store_are_no_models(launch: Launch, known: Catalog, weights: Path) -> None:
+    words = ("grid", "--tasks", "finetune", "--datasets", "digits", "--models", f"{weights}:squeezenet1_1")
+    assert launch(*words).returncode == 0
+    assert launch("cancel").returncode == 0
+    assert launch(*words, "--dry-run").returncode == 0  # writes the cache of digests
+    (known.store.weights / "config.json").write_text("{}")
+    listed = launch("list", "models")
+    assert listed.returncode == 0, listed.stderr
+    assert "needs none" in listed.stdout
+
+
+def test_what_cannot_be_read_is_told_and_hides_nothing(launch: Launch, known: Catalog, tmp_path: Path) -> None:
+    for model in ("a", "b"):
+        (known.store.results / f"knn-v1/digits/{model}/0").mkdir(parents=True)
+    (known.store.results / "knn-v1/digits/a/0/result.json").write_text('{"key": ')
+    told = launch("status")
+    assert told.returncode == 1
+    assert "a/0/result.json is not JSON: move it away" in told.stdout
+    assert "knn-v1" in told.stdout
+    assert "Traceback" not in told.stderr
+    (tmp_path / "file").touch()
+    refusal = launch("status", "--store", tmp_path / "file")
+    assert (refusal.returncode, "it is a file, not a folder" in refusal.stderr) == (2, True)
+    assert launch("grid", "--tasks", "knn", "--models", "x" * 300, "--datasets", "digits").returncode == 2
+
+
+def test_a_link_to_nothing_is_told(launch: Launch, known: Catalog, photos: Path) -> None:
+    (photos / "train/3/gone.png").symlink_to(photos / "nowhere.png")
+    assert "gone.png: a link to nothing" in refused(launch, data=photos)
+
+
+@pytest.mark.parametrize(("seeds", "cells"), [("3", ["linear-v1/digits/pixels_8x8/3", "knn-v1/digits/pixels_8x8/0"])])
+def test_a_task_without_seeds_has_one_key(launch: Launch, known: Catalog, seeds: str, cells: list[str]) -> None:
+    words = ("grid", "--dry-run", "--tasks", "linear,knn", "--models", "pixels_8x8", "--datasets", "digits")
+    told = launch(*words, "--seeds", seeds).stdout
+    assert all(f"absent   {key}\n" in told for key in cells)
+    assert "2 cells" in told
+    assert "not a range" in launch(*words, "--seeds", "4-0").stderr

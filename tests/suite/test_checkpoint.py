@@ -329,3 +329,11 @@ def test_sample_files(sample: str) -> None:
     prefix = "state_dict." if "state_dict" in held else ""
     expected = {prefix + key: value for key, value in shapes(held.get("state_dict", held)).items()}
     assert found.tensors == expected
+
+
+@pytest.mark.parametrize("padding", range(0, 1300, 128))
+def test_safetensors_of_any_header_length(tmp_path: Path, padding: int) -> None:
+    writer = pytest.importorskip("safetensors.torch")
+    path = tmp_path / "w.safetensors"
+    writer.save_file({"a": torch.ones(2)}, path, metadata={"pad": "x" * padding})
+    assert inspect(path).tensors == {"a": (2,)}

@@ -62,8 +62,25 @@ def test_a_heartbeat_tells_the_living_from_the_dead(tmp_path: Path) -> None:
     gone.wait()
     with attempt.heartbeat(tmp_path):
         path = tmp_path / "heartbeat.json"
-        path.write_text(path.read_text().replace(str(os.getpid()), str(gone.pid)))
+        beat = store.read_json(path)
+        for other in ({"pid": gone.pid}, {"born": "1"}, {"pid": 1}):  # gone, or another process of the same number
+            store.write_json(path, beat | other)
+            assert not attempt.beats(tmp_path)
+        store.write_json(path, beat | {"host": "elsewhere"})
+        assert attempt.beats(tmp_path)
+        os.utime(path, (0, 0))
         assert not attempt.beats(tmp_path)
+
+
+def test_only_who_was_at_work_is_blamed(tmp_path: Path) -> None:
+    here = store.Store(tmp_path)
+    with attempt.heartbeat(here.results / "k"):
+        assert not attempt.left(here, "k", since=0)  # it is being run by somebody alive
+        path = here.results / "k/heartbeat.json"
+        beat = store.read_json(path)
+        store.write_json(path, beat | {"born": "1"})
+        assert attempt.left(here, "k", since=beat["began"])
+        assert not attempt.left(here, "k", since=beat["began"] + 1)  # it died before this process began
 
 
 @pytest.mark.parametrize("key", ["linear/d/a/0", "linear-v1/d/a", "linear-vx/d/a/0", "linear-v1/d/a/x", ""])
