@@ -34,7 +34,7 @@ SHORT = replace(
     name="finetune-short",
     settings={
         **FINETUNE.settings,
-        "steps": 30,
+        "steps": 50,
         "batch": 32,
         "learning_rates": (1e-1, 1e-2),
         "weight_decays": (1e-4,),
