@@ -139,9 +139,10 @@ def _run(
             clock.waiting += time.monotonic() - asked
             if pixels is None:
                 return
-            x = normalise(torch.stack(pixels).to(device, non_blocking=True), made_by)
+            stacked = torch.stack(pixels).contiguous(memory_format=torch.channels_last)  # while it is bytes: cheap
+            x = normalise(stacked.to(device, non_blocking=True), made_by)
             with torch.autocast("cuda", enabled=half):
-                out = network(x.contiguous(memory_format=torch.channels_last))
+                out = network(x)
             yield out.float().cpu().numpy().astype(precision, copy=False)
 
 

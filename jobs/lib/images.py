@@ -97,7 +97,7 @@ def normalise(batch: torch.Tensor, made_by: Input) -> torch.Tensor:
     """N x 3 x S x S uint8 -> float32, in [0, 1], then (x - mean) / std, channels in the model's order."""
     scale = torch.tensor(made_by.std, device=batch.device).view(-1, 1, 1) * 255
     shift = torch.tensor(made_by.mean, device=batch.device).view(-1, 1, 1) * 255
-    made = (batch.float() - shift) / scale
+    made = batch.float().sub_(shift).div_(scale)
     return made if made_by.channels == "RGB" else made.flip(1)
 
 
