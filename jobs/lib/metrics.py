@@ -57,12 +57,6 @@ def ece_statistic(scores: Tensor, labels: Tensor, bins: int = BINS) -> Statistic
     return lambda weights: (weights @ member).abs().sum(1) / weights.sum(1)
 
 
-def log_loss(scores: Tensor, labels: Tensor) -> float:
-    """Mean cross-entropy of softmax(scores), in nats."""
-    _check(scores)
-    return float(torch.nn.functional.cross_entropy(scores.double(), labels))
-
-
 def mean_interval(values: Tensor) -> tuple[float, float, float]:
     """(mean, low, high): mean -+ 1.96 sigma / sqrt(n), sigma of the population."""
     values = values.double()

@@ -56,8 +56,6 @@ def test_accuracies_equal_scikit_learn(scored):
     assert metrics.top1(scores, labels) == pytest.approx(sklearn.metrics.accuracy_score(labels, predicted))
     balanced = sklearn.metrics.balanced_accuracy_score(labels, predicted)
     assert metrics.mean_per_class(scores, labels) == pytest.approx(balanced)
-    entropy = sklearn.metrics.log_loss(labels, scores.softmax(1), labels=range(6))
-    assert metrics.log_loss(scores, labels) == pytest.approx(entropy)
 
 
 def test_mean_per_class_leaves_out_absent_classes():
@@ -115,7 +113,7 @@ def test_bootstrap_of_map11_covers_it():
     assert high - low < 0.05
 
 
-@pytest.mark.parametrize("measure", [metrics.top1, metrics.mean_per_class, metrics.ece, metrics.log_loss])
+@pytest.mark.parametrize("measure", [metrics.top1, metrics.mean_per_class, metrics.ece])
 def test_nan_is_refused(measure):
     with pytest.raises(ValueError, match="1 of 4 scores are NaN"):
         measure(torch.tensor([[0.0, float("nan")], [1, 2]]), torch.tensor([0, 1]))
