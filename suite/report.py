@@ -12,7 +12,8 @@ STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; margin: .5em 0 2em } th, td { padding: .3em .8em; text-align: left }
 th { border-bottom: 2px solid #222 } td { border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums }
-.best { font-weight: 700 } .interval { color: #777; font-size: 85% } svg { display: block }
+.best, .other { white-space: nowrap } .best { font-weight: 700 }
+.interval { color: #777; font-size: 85%; font-weight: 400 } svg { display: block }
 .failed { color: #b00 } .stale { color: #a60 }
 """
 
