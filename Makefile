@@ -6,7 +6,7 @@ RUN    := .venv/bin/python
 LOCKS  := requirements.txt containers/core/requirements.txt
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test lint bench setup lock
+.PHONY: demo test lint bench setup lock slurm-up slurm-down
 
 demo: .venv/.jobs                     ## the embedded grid: prints its table and where the CSVs are
 	$(RUN) launch.py --store $(STORE) grid demo --wait
@@ -22,6 +22,12 @@ lint: .venv/.tests
 
 bench: .venv/.tests                   ## measurements against peers and limits: see tests/bench/
 	for script in tests/bench/*.py; do $(RUN) $$script || exit 1; done
+
+slurm-up:                             ## a real Slurm on this machine (root, Debian), for --cluster testbed
+	@slurm/testbed/up
+
+slurm-down:                           ## end it again
+	@slurm/testbed/down
 
 setup: .venv/.jobs                    ## .venv with the launcher and the jobs' packages
 

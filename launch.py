@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,7 @@ if any(find_spec(name) is None for name in ("click", "rich", "submitit")):
 
 import click
 
-from slurm.cluster import Cluster, arrays
+from slurm.cluster import Cluster, find
 from suite import catalog, plan, result
 from suite.catalog import Catalog
 from suite.cell import Cell
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from slurm.status import State
-
+    from slurm.status import Look, State
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,21 +76,20 @@ def somewhere(command: F) -> F:
         help="Folder for everything on disk (default: the cluster's).",
     )  # fmt: skip
     cluster = click.option(
-        "--cluster", callback=note, expose_value=False, help="Where to run: a file in slurm/clusters/ (default: local)."
-    )
+        "--cluster", callback=note, expose_value=False,
+        help="Where to run: a file in slurm/clusters/, or your own FILE.py (default: local).",
+    )  # fmt: skip
     return store(cluster(command))
 
 
 def setup() -> tuple[Cluster, Catalog]:
     """The cluster and the store that were asked for."""
     asked = click.get_current_context().find_root().ensure_object(dict)
-    clusters, name = catalog.entries("slurm.clusters", Cluster), asked.get("cluster", "local")
-    if name not in clusters:
-        raise near(name, clusters, "cluster")
-    root = Path(asked.get("store") or clusters[name].store).expanduser().absolute()
+    cluster = find(asked.get("cluster", "local"))
+    root = Path(asked.get("store") or cluster.store).expanduser().absolute()
     if root.exists() and not root.is_dir():
         raise Refusal(f"--store {root}: it is a file, not a folder")
-    return clusters[name], Catalog(Store(root))
+    return cluster, Catalog(Store(root))
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -112,6 +111,7 @@ def main() -> None:
 @click.option("--datasets", metavar="A,B", help="Datasets: names, LAYOUT:PATH, or folders.")
 @click.option("--seeds", metavar="0,1", help="Seeds: numbers, or a range 0-4.")
 @click.option("--stale", is_flag=True, help="Run stale results again.")
+@click.option("--pack", type=float, metavar="MINUTES", help="Fill array tasks with cells up to this estimate.")
 @click.option("--dry-run", is_flag=True, help="Show everything, submit nothing.")
 @click.option("--wait", is_flag=True, help="Stay until all is done, and show the table.")
 @somewhere
@@ -122,16 +122,17 @@ def grid_command(
     datasets: str | None,
     seeds: str | None,
     stale: bool,
+    pack: float | None,
     dry_run: bool,
     wait: bool,
 ) -> None:
     """Submit what is missing of a grid: a STUDY, or --tasks x --models x --datasets x --seeds."""
     from slurm import preview, status
+    from slurm.work import Work
     from suite import fetch
-    from suite.bundle import bundles
-    from suite.estimate import Estimate
 
     cluster, known = setup()
+    cluster = cluster if pack is None else replace(cluster, pack=pack)
     if study and study not in known.grids:
         raise near(study, known.grids, "study")
     given = Grid(
@@ -144,38 +145,50 @@ def grid_command(
     if "digits" in asked.datasets and not dry_run:
         fetch.digits(known.store.data / "digits")
     planned = plan.plan(asked, known, every_model=models == "*" or not asked.models)
+    look = status.Look()
     # Two grids at once: the second sees what the first has sent.
     with nullcontext() if dry_run else lock(known.store.logs / ".submitting"):
-        now = status.states(known, [cell.key for cell in planned.cells])
-        again = {"absent", "failed"} | ({"stale"} if stale else set())
+        now = status.states(known, [cell.key for cell in planned.cells], look=look)
+        again = {"absent", "failed", "blocked"} | ({"stale"} if stale else set())
         todo = [cell for cell in planned.cells if now[cell.key].name in again]
-        estimate = Estimate(known.store.results, {cell.task.label for cell in todo})
-        work = arrays(cluster, bundles(todo, estimate.minutes))
-        for line in preview.summary(planned, now, work, estimate.sources):
+        work = Work.of(cluster, known.store, todo, among=planned.cells, dry=dry_run)
+        for line in preview.summary(planned, now, work):
             click.echo(line)
         if dry_run:
-            click.echo("\n".join(preview.details(cluster, known.store.root, planned, now, work)))
+            click.echo("\n".join(preview.details(cluster, known.store, planned, now, work)))
         elif todo:
             from slurm.submit import submit
 
             known.record(todo)
-            sent = submit(cluster, work, known.store)
+            sent = submit(cluster, known.store, work, now, asked=True)
             click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
     if wait and not dry_run:
         _wait(known, planned.cells)
+    elif not dry_run:
+        _tend(known, now, look)
 
 
 @main.command("status")
 @click.argument("patterns", nargs=-1)
+@click.option("--watch", is_flag=True, help="Stay, and show what changes; Ctrl-C ends it.")
 @somewhere
-def status_command(patterns: tuple[str, ...]) -> None:
-    """State of every cell; PATTERNS such as 'linear-v1/*' choose some. Exit code 1 if any failed."""
+def status_command(patterns: tuple[str, ...], watch: bool) -> None:
+    """State of every cell; PATTERNS such as 'linear-v1/*' choose some. Sends what waits for room in the queue, and what
+    is to be tried again. Exit code 1 if any failed."""
     from slurm import status
-    from suite import show
+    from suite import live, show
 
-    now = status.chosen(status.states(setup()[1]), patterns)
+    known = setup()[1]
+    look = status.Look(again=watch)
+
+    def see() -> dict[str, State]:
+        now = status.states(known, look=look)
+        _tend(known, now, look)
+        return status.chosen(now, patterns)
+
+    now = live.watch(_console(), see, _reasons) if watch else see()
     _console().print(show.states({key: state.name for key, state in now.items()}))
-    _tell_reasons(now, ("failed", "stale"))
+    _console().print(*_reasons(now), sep="\n", highlight=False, soft_wrap=True)
     sys.exit(any(state.name == "failed" for state in now.values()))
 
 
@@ -183,17 +196,24 @@ def status_command(patterns: tuple[str, ...]) -> None:
 @click.option("--to", type=click.Path(path_type=Path), help="Folder for the tables (default: STORE/tables).")
 @somewhere
 def gather_command(to: Path | None) -> None:
-    """Write results.csv, one CSV a task, summary.csv, missing.csv and report.html. Exit code 1 if any failed."""
+    """Write results.csv, one CSV a task, summary.csv, missing.csv, efficiency.csv and report.html. Exit code 1 if any
+    failed."""
     from slurm import status
+    from slurm.submission import asked
 
     try:
         from suite import table
     except ModuleNotFoundError as absent:
         raise Refusal(f"gather needs {absent.name}, which this Python does not have: make setup") from None
-    known, done = setup()[1], list[dict[str, Any]]()
-    now = status.states(known, keep=lambda key, found: done.extend(table.rows(key, found)))
-    missing = {key: (state.name, state.reason) for key, state in now.items() if state.name != "done"}
-    for path in table.gather(done, missing, to or known.store.tables):
+    known, done, used = setup()[1], list[dict[str, Any]](), list[dict[str, Any]]()
+
+    def keep(key: str, found: dict[str, Any]) -> None:
+        done.extend(table.rows(key, found))
+        used.extend(table.spent(key, found))
+
+    now = status.states(known, keep=keep)
+    missing = {key: (state.name, state.told) for key, state in now.items() if state.name != "done"}
+    for path in table.gather(done, missing, to or known.store.tables, used=used, asked=asked(known.store)):
         click.echo(path)
     sys.exit(any(state.name == "failed" for state in now.values()))
 
@@ -235,21 +255,18 @@ def fetch_command(names: tuple[str, ...]) -> None:
 @click.argument("key")
 @somewhere
 def logs_command(key: str) -> None:
-    """The log of the last job that had the cell KEY, and why it failed if it did."""
-    from slurm.submission import submissions
+    """The log of the last job that had the cell KEY, what befell it, and why it failed if it did."""
+    from slurm.submission import places, submissions
     from suite import attempt
 
     store = setup()[1].store
-    logs = [
-        sent.folder / log
-        for sent in submissions(store)
-        for task in sent.tasks
-        for keys, log in zip(task.bundles, task.logs, strict=True)
-        if key in keys
-    ]
-    if not logs:
-        raise near(key, result.keys(store.results), "cell")
-    click.echo(f"{logs[-1]}:\n{logs[-1].read_text(errors='replace') if logs[-1].exists() else '(not started)'}")
+    last = places(submissions(store))
+    if key not in last:
+        raise near(key, {*last, *result.keys(store.results)}, "cell")
+    for log in last[key].logs(key):
+        click.echo(f"{log}:\n{log.read_text(errors='replace') if log.exists() else '(not started)'}")
+    for entry in attempt.history(store.results / key):
+        click.echo(f"{time.ctime(entry['at'])}: {entry['fault']}: {entry['did']} {entry.get('node', '')}")
     if error := attempt.error(store.results / key):
         click.echo(f"{error['kind']}: {error['message']}\n{error.get('trace', '')}")
 
@@ -260,13 +277,12 @@ def logs_command(key: str) -> None:
 def cancel_command(patterns: tuple[str, ...]) -> None:
     """Stop cells that are queued or running; PATTERNS such as 'finetune*' choose some. What is done stays."""
     from slurm import status
-    from slurm.submission import submissions
+    from slurm.submit import cancel
 
-    now = status.chosen(status.states(setup()[1]), patterns)
-    stopping = {key for key, state in now.items() if state.name in ("queued", "running")}
-    for sent in submissions(setup()[1].store):
-        if own := stopping.intersection(key for task in sent.tasks for key in task.keys):
-            sent.cancel(own)
+    known = setup()[1]
+    now = status.chosen(status.states(known), patterns)
+    stopping = {key for key, state in now.items() if state.name in ("queued", "running", "unknown", "blocked")}
+    cancel(known.store, stopping)
     click.echo(f"cancelled {len(stopping)} cells")
 
 
@@ -276,10 +292,11 @@ def doctor_command() -> None:
     """What may keep a grid from running here, with the remedy. Exit code 1 if anything does."""
     from slurm.doctor import examine
 
-    findings = list(examine(setup()[0], setup()[1].store))
-    for one in findings:
+    bad = 0
+    for one in examine(setup()[0], setup()[1].store):
         click.echo(f"{'ok ' if one.well else 'BAD'} {one.seen}{'' if one.well else f'; {one.remedy}'}")
-    sys.exit(not all(one.well for one in findings))
+        bad += not one.well
+    sys.exit(bad > 0)
 
 
 def _advance(bar: Progress, line: TaskID, done: int, size: int) -> None:
@@ -287,50 +304,43 @@ def _advance(bar: Progress, line: TaskID, done: int, size: int) -> None:
 
 
 def _wait(known: Catalog, cells: Sequence[Cell]) -> None:
-    """A bar until nothing runs or is queued, then the table; exit code 1 if any cell failed."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+    """A bar until nothing runs, is queued or will be tried again, then the table; exit code 1 if any cell failed."""
     from slurm import status
-    from suite import show
+    from suite import live, show
 
-    ended: dict[str, State] = {}
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=_console()) as bar:
-        line = bar.add_task("", total=len(cells))
-        try:
-            while waiting := [cell.key for cell in cells if cell.key not in ended]:
-                now = status.states(known, waiting)
-                ended |= {k: s for k, s in now.items() if s.name not in ("queued", "running")}
-                running = [key for key, state in now.items() if state.name == "running"]
-                bar.update(line, completed=len(ended), description=running[0] if running else "")
-                for key, state in now.items():
-                    if state.name == "failed":
-                        bar.console.print(_reason(key, state), highlight=False, soft_wrap=True)
-                time.sleep(0.5 if len(ended) < len(cells) else 0)
-        except KeyboardInterrupt:
-            bar.console.print("the jobs go on; see: launch.py status")
-            sys.exit(130)
+    look = status.Look(again=True)
+
+    def see(keys: Sequence[str]) -> dict[str, State]:
+        now = status.states(known, keys, look=look)
+        _tend(known, now, look)
+        return now
+
+    ended = live.wait(_console(), see, [cell.key for cell in cells])
     done = [cell for cell in cells if ended[cell.key].name == "done"]
     values = result.headlines(known.store.results, done)
     _console().print(*show.headlines(values, list(dict.fromkeys(cell.model.name for cell in cells))))
-    _tell_reasons(ended, ("failed", "stale", "absent"))
-    sys.exit(any(state.name in ("failed", "absent") for state in ended.values()))
+    _console().print(*_reasons(ended), sep="\n", highlight=False, soft_wrap=True)
+    sys.exit(any(state.name in ("failed", "blocked", "absent") for state in ended.values()))
 
 
-def _tell_reasons(now: dict[str, State], names: Sequence[str], most: int = 20) -> None:
-    told = [(key, state) for key, state in now.items() if state.name in names]
-    for key, state in told[:most]:
-        _console().print(_reason(key, state), highlight=False, soft_wrap=True)
-    if len(told) > most:
-        click.echo(f"... and {len(told) - most} more: launch.py gather lists them in missing.csv")
+def _tend(known: Catalog, now: dict[str, State], look: Look) -> None:
+    """Lets Slurm have what waits for room in its queue, and what is to be tried again."""
+    from slurm.retry import tend
+
+    for line in tend(known, now, look):
+        click.echo(line, err=True)
 
 
-def _reason(key: str, state: State) -> str:
+def _reasons(now: Mapping[str, State], most: int = 20) -> list[str]:
+    """A line for every cell that is neither done nor on its way, the first `most` of them."""
     from rich.markup import escape
 
     from suite.show import COLOURS
 
-    return f"[{COLOURS[state.name]}]{state.name}[/] {key}: {escape(state.reason)}"
+    told = [(key, state) for key, state in now.items() if state.past or (state.reason and state.name != "queued")]
+    lines = [f"[{COLOURS[state.name]}]{state.name}[/] {key}: {escape(state.told)}" for key, state in told[:most]]
+    more = f"... and {len(told) - most} more: launch.py gather lists them in missing.csv"
+    return [*lines, *([more] if len(told) > most else [])]
 
 
 def _console() -> Console:

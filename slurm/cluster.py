@@ -1,48 +1,84 @@
-"""Cluster: a place to run."""
+"""Cluster: a place to run, and how it is asked: pure functions of its entry."""
 
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from suite.bundle import Bundle
+from suite import catalog
+from suite.entry import Refusal, near
+from suite.task import Resources
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """`slots` is how many jobs run side by side, `python` the interpreter that has the jobs' packages ('' = this one),
-    `hours` the longest that a job may take."""
+    """Facts of a place. What is empty, or 0, is left to the site's own default.
+
+    `python` is the interpreter that has the jobs' packages ('' = this one), `hours` the longest that a job may take,
+    `pack` the minutes of estimated work that an array task is filled with.
+    """
 
     name: str
+    scheduler: str = ""  # "slurm", or "" for this machine alone
     store: str = "./store"
-    slots: int = 1
     python: str = ""
     hours: float = 24.0 * 365
+    slots: int = 1  # without a scheduler: jobs side by side
+    # With one. Names are sbatch's.
+    account: str = ""
+    partition: str = ""
+    qos: str = ""
+    constraint: str = ""
+    gres: str = ""  # e.g. "gpu:a100:{gpus}"; "" asks with --gpus-per-node; "none" asks for no GPU
+    mail_user: str = ""
+    mail_type: str = ""
+    wckey: str = ""
+    lines: tuple[str, ...] = ()  # more of sbatch's options, e.g. "--reservation=vision"
+    setup: tuple[str, ...] = ()  # shell lines before the job, e.g. "module load python"
+    cpus_a_gpu: int = 0  # instead of what tasks ask
+    gb_a_gpu: float = 0
+    parallel: int = 0  # most array tasks of one grid that run at once
+    window: int = 0  # most array tasks in the queue at once
+    pack: float = 10.0
+    grace: int = 90  # seconds between the warning and the end of a job: enough to save a checkpoint
+    srun: bool = True  # False where srun is refused within a job
 
 
-def command(cluster: Cluster, keys: Sequence[str], store: Path, commit: str) -> list[str]:
+def find(name: str) -> Cluster:
+    """The cluster of a name in slurm/clusters/, or the one in a file of the user's own, PATH.py. Refusal with near
+    names."""
+    if not name.endswith(".py"):
+        known = catalog.entries("slurm.clusters", Cluster)
+        if name not in known:
+            raise near(name, known, "cluster")
+        return known[name]
+    path = Path(name).expanduser().absolute()
+    if not path.is_file():
+        raise Refusal(f"--cluster {name}: no such file")
+    found = [value for value in runpy.run_path(str(path)).values() if isinstance(value, Cluster)]
+    if not found:
+        raise Refusal(f"--cluster {name}: it holds no Cluster(...); see slurm/clusters/ for examples")
+    return replace(found[-1], name=str(path))
+
+
+def ranks(asked: Resources) -> int:
+    """Processes of one job: one a GPU on every node, and one a node where no GPU is asked for."""
+    return asked.nodes * max(asked.gpus, 1)
+
+
+def asks(cluster: Cluster, asked: Resources) -> Resources:
+    """What a job of these resources asks for on this cluster: as its GPUs come, where the entry says so."""
+    share = max(asked.gpus, 1)
+    cpus = cluster.cpus_a_gpu * share or asked.cpus
+    return replace(asked, cpus=cpus, memory_gb=cluster.gb_a_gpu * share or asked.memory_gb)
+
+
+def command(cluster: Cluster, keys: Sequence[str], store: Path, commit: str, *, more: Sequence[str] = ()) -> list[str]:
     """The one command that crosses from the host to the program."""
     python = cluster.python or sys.executable
-    return [python, "-m", "jobs", *keys, "--store", str(store), "--commit", commit]
-
-
-def arrays(cluster: Cluster, bundles: Sequence[Bundle]) -> list[list[list[Bundle]]]:
-    """Bundles -> arrays -> array tasks, each a list of bundles to run in turn.
-
-    Without a scheduler there is one array of `slots` tasks, filled so that all end at about the same time.
-    """
-    return [_pack(bundles, cluster.slots)] if bundles else []
-
-
-def _pack(bundles: Sequence[Bundle], slots: int) -> list[list[Bundle]]:
-    tasks: list[list[Bundle]] = [[] for _ in range(min(slots, len(bundles)))]
-    load = [0.0] * len(tasks)
-    for bundle in sorted(bundles, key=lambda b: -b.minutes):
-        lightest = load.index(min(load))
-        tasks[lightest].append(bundle)
-        load[lightest] += bundle.minutes
-    return tasks
+    return [python, "-m", "jobs", *keys, "--store", str(store), "--commit", commit, *more]

@@ -1,61 +1,248 @@
-"""Job: what runs on the host, under submitit: bundle after bundle, each in a process of its own."""
+"""Job: what runs on the host: bundle after bundle, each in a process of its own, which may be in a container.
+
+Signals of the scheduler end here. The program is told to save and leave; whether the job goes back into the queue is
+decided by the table of faults, with what stands on disk: nothing is carried in the job.
+
+    python -m slurm.job FOLDER NAME     one task of the array NAME; its index and rank come from Slurm
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
-from slurm.cluster import CHECKOUT, Cluster, command
-from slurm.submission import Task
+from slurm import allocation, faults, submission
+from slurm.allocation import Allocation
+from slurm.cluster import CHECKOUT, Cluster, command, find
+from slurm.submission import Sent, Submission, Task
 from suite import attempt
-from suite.store import Store, read_json
+from suite.store import Store, read_json, write_text
+
+LEFT = 75  # the program's exit code when it was told to leave and saved what it had
+POLL_SECONDS = 0.1
+STORE_PATIENCE_SECONDS = 1800.0
 
 
 class Job:
     """Runs bundles of keys in turn. A process that dies costs the cell it was at; the others go on in a new one."""
 
+    look_seconds = 0.5  # how often it looks whether cells were cancelled
+
     def __init__(self, cluster: Cluster, store: Store, folder: Path, task: Task, commit: str) -> None:
         self.cluster, self.store, self.folder, self.task, self.commit = cluster, store, folder, task, commit
+        self.told: signal.Signals | None = None  # the scheduler wants this job to end
+        self.more: list[str] = []  # for the program's command line
+        self.begun = 0.0  # what was written before is not this job's
 
     def __call__(self) -> None:
         for keys, log in zip(self.task.bundles, self.task.logs, strict=True):
             with open(self.folder / log, "ab") as file:
                 self.run(keys, file)
+            if self.told:
+                return
 
     def run(self, keys: list[str], log: IO[bytes]) -> None:
         """Runs one bundle to its end: afterwards each of its cells has a result, an error, or was cancelled."""
-        waiting = list(keys)
+        waiting = [key for key in keys if not self.begun or not attempt.ended(self.store, key, since=self.begun)]
         while waiting := [key for key in waiting if key not in self.cancelled()]:
             started = time.time()
-            code = self.watch(waiting, log)
+            code, why = self.watch(waiting, log)
+            if self.told:
+                return
             waiting = [key for key in waiting if not attempt.ended(self.store, key, since=started)]
             if code == 0 or not waiting:
                 return
             if self.cancelled().intersection(waiting):
                 continue
+            if not self.writable():
+                continue  # nobody is to blame
             # Whoever was at work is to blame; a process that ended before its first cell would do so for every one.
             for key in [key for key in waiting if attempt.left(self.store, key, since=started)] or list(waiting):
                 with suppress(OSError):  # a full store: `status` then says that the job is gone
-                    attempt.died(self.store, key, code, log.name)
+                    attempt.died(self.store, key, code, log=log.name, **why)
                 waiting.remove(key)
 
-    def watch(self, keys: list[str], log: IO[bytes]) -> int:
-        """Runs one process over `keys`; it is ended when the cell that it is at is cancelled."""
-        argv = command(self.cluster, keys, self.store.root, self.commit)
-        with subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, cwd=CHECKOUT) as process:
+    def watch(self, keys: list[str], log: IO[bytes]) -> tuple[int, dict[str, object]]:
+        """Runs one process over `keys`: its exit code, and what is known of its death. It is told to leave when the
+        scheduler wants the job to end, or when the cell that it is at is cancelled."""
+        argv = command(self.cluster, keys, self.store.root, self.commit, more=self.more)
+        looked, deadline, peak = 0.0, 0.0, 0.0
+        # Blocked until the program listens: a signal that comes while it starts waits for it, and does not kill it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, cwd=CHECKOUT)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+        with process:
             try:
                 while (code := process.poll()) is None:
-                    with suppress(OSError):
-                        (self.folder / self.task.alive).touch()
-                    if any(attempt.beats(self.store.results / key) for key in self.cancelled().intersection(keys)):
-                        process.terminate()
-                    time.sleep(0.5)
-                return code
+                    now = time.time()
+                    if not deadline and self.told:
+                        deadline = self.leave(process, keys)
+                    if now - looked >= self.look_seconds:
+                        looked = now
+                        self.look()
+                        peak = max(peak, allocation.resident_gb(process.pid))
+                        stopping = self.cancelled().intersection(keys)
+                        if not deadline and any(attempt.beats(self.store.results / key) for key in stopping):
+                            deadline = self.leave(process, keys)
+                    if deadline and now > deadline:
+                        process.kill()
+                    time.sleep(POLL_SECONDS)
+                return code, self.death(code, peak)
             finally:
                 process.kill()  # nothing where it has ended; if this job is stopped, so is its program
 
+    def leave(self, process: subprocess.Popen[bytes], keys: list[str]) -> float:
+        """Tells the program over `keys` to save and leave: until when it has time to."""
+        process.send_signal(signal.SIGUSR2)
+        return time.time() + max(self.cluster.grace - 15, 5)
+
+    def look(self) -> None:
+        with suppress(OSError):
+            (self.folder / self.task.alive).touch()
+
+    def death(self, code: int, peak: float) -> dict[str, object]:
+        """What is known beyond the exit code of how the program ended; `peak` is the memory it was last seen with."""
+        return {}
+
+    def writable(self) -> bool:
+        """Waits while the store cannot be written, for half an hour at most: False if it had to wait."""
+        for waited in range(int(STORE_PATIENCE_SECONDS / 5)):
+            try:
+                write_text(self.folder / f".{self.task.logs[0]}.probe", "")
+                return waited == 0
+            except OSError:
+                time.sleep(5)
+        return True
+
     def cancelled(self) -> set[str]:
-        return set(read_json(self.folder / "cancelled.json") or ())
+        try:
+            return set(read_json(self.folder / "cancelled.json") or ())
+        except OSError:
+            return set()
+
+
+class Allocated(Job):
+    """A job within an allocation of Slurm, one rank of it."""
+
+    look_seconds = 5.0  # thousands of jobs look at one file system
+
+    def __init__(self, cluster: Cluster, made: Submission, array: Sent, here: Allocation) -> None:
+        super().__init__(cluster, Store(made.folder.parent.parent), made.folder, array.tasks[here.index], made.commit)
+        self.array, self.here, self.begun, self.needs = array, here, made.created, made.needs
+        self.at_work: list[str] = []
+        self.more = ["--cores", str(here.cpus)] if here.cpus else []
+        if here.ranks > 1:
+            meet = made.folder / f".meet-{here.job}-{here.restarts}"
+            self.more += ["--rank", str(here.rank), "--ranks", str(here.ranks)]
+            self.more += ["--local-rank", str(here.local_rank), "--meet", str(meet)]
+
+    def __call__(self) -> None:
+        for name in (signal.SIGUSR2, signal.SIGTERM):
+            signal.signal(name, self.hear)
+        if self.here.rank == 0:
+            self.catch_up()
+        super().__call__()
+        if self.told:
+            self.end()
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        self.told = self.told or signal.Signals(number)
+
+    def run(self, keys: list[str], log: IO[bytes]) -> None:
+        """As Job does, without the cells whose product is missing, and those that were restarted too often."""
+        ready = []
+        for key in keys:
+            need = self.needs.get(key, "")
+            if need and need not in keys and not (self.store.results / need / "result.json").exists():
+                log.write(f"{key}: blocked: {need} has no result\n".encode())
+            else:
+                ready.append(key)
+        log.flush()
+        if self.here.ranks == 1:
+            super().run(ready, log)
+        elif ready:
+            self.run_ranks(ready, log)
+
+    def run_ranks(self, keys: list[str], log: IO[bytes]) -> None:
+        """One process of several. Rank 0 answers for the cell: it hears of it when another one dies."""
+        started = time.time()
+        code, why = self.watch(keys, log)
+        if self.told or code == 0 or self.here.rank:
+            return
+        for key in [key for key in keys if not attempt.ended(self.store, key, since=started)]:
+            attempt.died(self.store, key, code, log=log.name, **why)
+
+    def death(self, code: int, peak: float) -> dict[str, object]:
+        asked = self.array.asked["memory_gb"]
+        where = {"node": self.here.node, "memory_gb": asked}
+        if code == -signal.SIGKILL and (allocation.killed_for_memory() or peak > 0.9 * asked):
+            return {"kind": "out of memory", "message": f"killed at {peak:.1f} GB; asked for {asked:g} GB", **where}
+        return where
+
+    def look(self) -> None:
+        """Slurm knows that this job lives."""
+
+    def catch_up(self) -> None:
+        """After a restart: notes what ended the last one without a word, and gives up on cells that this befell too
+        often."""
+        for key in self.task.keys:
+            folder = self.store.results / key
+            if attempt.ended(self.store, key, since=self.begun):
+                continue
+            history = attempt.history(folder)
+            if self.here.restarts and attempt.left(self.store, key, since=self.begun, gone=True):
+                if sum(entry.get("job") == self.here.job for entry in history) < self.here.restarts:
+                    attempt.note(folder, "restarted", "started again by Slurm", node=self.here.node, job=self.here.job)
+                    history = attempt.history(folder)
+                (folder / "heartbeat.json").unlink(missing_ok=True)
+            if fault := faults.worn(history):
+                told = f"{faults.times(history, fault)} times; the log: {self.folder}"
+                attempt.fail(folder, key=key, kind=fault, message=told, at=time.time(), final=True)
+
+    def end(self) -> None:
+        """The scheduler wants this job to end: notes it for the cell at work, and goes back into the queue."""
+        warned = self.told is signal.SIGUSR2
+        if self.here.rank == 0:
+            left = self.array.asked["minutes"] * 60 - (time.time() - self.here.began)
+            fault = "ended" if not warned else "time limit" if left < self.cluster.grace + 90 else "preempted"
+            for key in self.at_work:
+                self.note(key, fault, "back into the queue" if warned else "left to Slurm")
+            if warned:
+                self.here.requeue(patience=self.cluster.grace)
+        # After SIGTERM whoever sent it decides whether the job comes back. It must be gone by then: one that is started
+        # again beside its old process is held by Slurm.
+        sys.exit(1)
+
+    def note(self, key: str, fault: str, did: str) -> None:
+        folder = self.store.results / key
+        saved = folder / "checkpoint.pt"
+        with suppress(OSError):
+            progress = saved.exists() and saved.stat().st_mtime >= self.here.began
+            attempt.note(folder, fault, did, node=self.here.node, job=self.here.job, progress=progress)
+
+    def leave(self, process: subprocess.Popen[bytes], keys: list[str]) -> float:
+        # Before its first cell, a program is at all of them: one that never begins must not be sent back for ever.
+        self.at_work = [key for key in keys if attempt.beats(self.store.results / key)] or list(keys)
+        return super().leave(process, keys)
+
+
+def main() -> None:
+    folder, name = sys.argv[1:]
+    made = submission.read(Path(folder))
+    array = next((one for one in made.arrays if one.name == name), None)
+    if array is None:
+        sys.exit(f"{name}: its launcher was killed while it was sent, and it was sent again under another name")
+    here = Allocation.of(os.environ)
+    print(f"{name} task {here.index}: job {here.job} on {here.node}, restart {here.restarts}", flush=True)
+    Allocated(find(made.cluster), made, array, here)()
+
+
+if __name__ == "__main__":
+    main()

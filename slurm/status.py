@@ -1,7 +1,9 @@
-"""Status: result files, heartbeats and submissions -> the state of every cell."""
+"""Status: result files, heartbeats and one look at the queue -> the state of every cell."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -9,67 +11,194 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from slurm.submission import Submission, alive, submissions
+from slurm import faults, scheduler
+from slurm.scheduler import Outage, Queue
+from slurm.submission import Place, Submission, alive, places, submissions
 from suite import attempt, entry, result
 from suite.catalog import Catalog
 from suite.cell import Key, parse
 from suite.entry import Refusal, near
+from suite.store import Store
 
 Found = dict[str, Any]
 Keep = Callable[[str, Found], None]
+LOG_TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class State:
-    """done, failed, stale, running, queued or absent, and for what failed, is stale or absent, why."""
+    """done, failed, blocked, stale, running, queued, unknown or absent; and where it is not done, why. `fault` names
+    what befell the cell, in the words of the table of faults, `again` what will be done about it unasked, and `past`
+    what befell it before and was done."""
 
     name: str
     reason: str = ""
+    fault: str = ""
+    again: str = ""
+    past: str = ""
+
+    @property
+    def told(self) -> str:
+        """All that there is to say beside its name."""
+        again = f"will be: {self.again}" if self.again else ""
+        return "; ".join(filter(None, (self.reason, self.past, again)))
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come of it by itself."""
+        return self.name not in ("queued", "running", "unknown") and not self.again
 
 
-def states(known: Catalog, keys: Iterable[str] = (), keep: Keep | None = None) -> dict[str, State]:
+class Look:
+    """The queue as it was when somebody first asked: many questions, one call. `outage` says why there is no answer.
+
+    For who stays, `again` and again: every few seconds at first, later every 30, and every 180 while Slurm is away.
+    """
+
+    def __init__(self, *, again: bool = False) -> None:
+        self.again, self.first, self.when, self.apart = again, time.time(), 0.0, 0.0
+        self.outage, self.seen = "", Queue()
+
+    def queue(self) -> Queue:
+        now = time.time()
+        if not self.when or (self.again and now - self.when >= self.apart):
+            try:
+                self.seen, self.outage = scheduler.queue(), ""
+                self.apart = min(max((now - self.first) / 10, 3.0), 30.0)
+            except Outage as outage:
+                self.outage, self.apart = str(outage), min(max(2 * self.apart, 10.0), 180.0)
+            self.when = now
+        return self.seen
+
+
+@dataclass(frozen=True)
+class Life:
+    """What is known of an array task: whether it may still run (None: unknown), why, and the fault that ended it."""
+
+    alive: bool | None
+    reason: str = ""
+    fault: str = ""
+
+
+def states(
+    known: Catalog, keys: Iterable[str] = (), keep: Keep | None = None, look: Look | None = None
+) -> dict[str, State]:
     """The state of the given cells; without any, of all that the store has heard of.
 
-    Every result is read once: `keep` is handed those that are done.
+    Every result is read once: `keep` is handed those that are done. The scheduler is asked once, or not at all where
+    the files say everything.
     """
-    sent = submissions(known.store)
-    last = {key: one for one in sent for task in one.tasks for key in task.keys}
-    waiting = {key for one in sent for task in one.tasks if alive(task, one) for key in task.keys}
+    last = places(submissions(known.store))
     asked = list(keys) or sorted({*last, *result.keys(known.store.results)})
-    differs = _Differs(known)
-    root, now = known.store.results, {}
-    for key in asked:
+    seek = _Seek(known, last, look or Look())
+    return {key: seek(key, keep) for key in asked}
+
+
+class _Seek:
+    """The state of one cell after another."""
+
+    def __init__(self, known: Catalog, last: dict[str, Place], look: Look) -> None:
+        self.root, self.last, self.look = known.store.results, last, look
+        self.differs = _Differs(known)
+        self.lives: dict[tuple[str, int], Life] = {}
+        self.cancelled: dict[Path, set[str]] = {}
+
+    def __call__(self, key: str, keep: Keep | None = None) -> State:
         try:
-            found = result.read(root, key)
+            found = result.read(self.root, key)
         except Refusal as unreadable:
-            now[key] = State("failed", str(unreadable))
-            continue
-        why = differs(parse(key), found["facts"]) if found else ""
+            return State("failed", str(unreadable), "unreadable")
+        why = self.differs(parse(key), found["facts"]) if found else ""
         if found and not why:
-            now[key] = State("done")
             if keep:
                 keep(key, found)
-        else:
-            now[key] = _undone(root / key, key, found, why, last.get(key), key in waiting)
-    return now
+            return State("done")
+        if attempt.beats(self.root / key):
+            return State("running", past=self.past(key))
+        place, error = self.last.get(key), attempt.error(self.root / key)
+        if place and found and found["finished"] >= place.sent.created:
+            place = None  # it ran what was sent last, and became stale since
+        if error and not (place and error["at"] < place.sent.created and self.life(place).alive is not False):
+            return self.failed("failed", key, place, error["kind"], error["message"])
+        rest = State("stale", why) if found else State("absent")
+        if place and key in self._cancelled(place.sent):
+            return State(rest.name, rest.reason or "cancelled", "cancelled")
+        return self.sent(key, place, self.life(place), rest) if place else rest
 
+    def sent(self, key: str, place: Place, life: Life, rest: State) -> State:
+        """The state of a cell that was sent, and of which nothing is heard yet, or any more."""
+        need = place.sent.needs.get(key, "")
+        waits_for = self(need) if need else State("done")
+        if life.alive is None:
+            return State("unknown", life.reason)
+        if life.alive:
+            waits = life.reason if waits_for.name == "done" else f"waits for {need}"
+            return State("queued", waits, past=self.past(key))
+        if waits_for.name in ("running", "queued", "unknown"):
+            return self.failed("blocked", key, place, "freed", f"{need} is {waits_for.name} again")
+        if waits_for.name != "done":
+            return State("blocked", f"{need} is {waits_for.name}: {waits_for.reason}")
+        if need and life.fault in ("cancelled", "lost"):  # it left when what it waits for had failed; that is mended
+            return self.failed("blocked", key, place, "freed", f"{need} is done now")
+        return self.gone(key, place, life, rest)
 
-def _undone(folder: Path, key: str, found: Found | None, why: str, sent: Submission | None, waiting: bool) -> State:
-    """The state of a cell without a result, or with one (`found`) that is stale for the reason `why`."""
-    if attempt.beats(folder):
-        return State("running")
-    error = attempt.error(folder)
-    if error and not (waiting and sent and error["at"] < sent.created):
-        return State("failed", f"{error['kind']}: {error['message']}")
-    if sent and key in sent.cancelled:
-        return State("stale", why) if found else State("absent", "cancelled")
-    if waiting and sent and not (found and found["finished"] >= sent.created):
-        return State("queued")
-    if found:
-        return State("stale", why)
-    if sent:
-        return State("failed", f"killed: its job is gone without a result or an error; see {sent.folder}")
-    return State("absent")
+    def gone(self, key: str, place: Place, life: Life, rest: State) -> State:
+        """The state of a cell whose job ended, for the reason that Slurm gives; or without a word from anybody."""
+        begun = attempt.left(Store(self.root.parent), key, since=place.sent.created)
+        last = (attempt.history(self.root / key) or [{}])[-1]
+        if life.fault == "cancelled":
+            return State(rest.name, rest.reason or "cancelled: its job was ended, by scancel or the site", "cancelled")
+        if life.fault == "lost" and last.get("fault") == "ended" and last.get("job") == place.job:
+            return self.failed("failed", key, place, "preempted", f"told to end, and not cancelled; {life.reason}")
+        if life.fault == "lost" and not begun and not place.log.exists() and place.sent.scheduler:
+            return State(rest.name, rest.reason or f"its job {place.job} left the queue before it began")
+        return self.failed("failed", key, place, life.fault, life.reason)
+
+    def failed(self, name: str, key: str, place: Place | None, fault: str, told: str) -> State:
+        """A state that its fault's policy may end, with what was done before and what will be."""
+        if not place or not place.sent.scheduler:
+            return State(name, f"{fault}: {told}", fault)
+        policy = faults.policy(fault)
+        often = faults.times(attempt.history(self.root / key), fault)
+        again = policy.act if policy.act != faults.STOP and often < policy.most else ""
+        return State(name, f"{fault}: {told}", fault, again, self.past(key))
+
+    def past(self, key: str) -> str:
+        """What befell a cell before, and what was done about it."""
+        counts = Counter((entry["fault"], entry["did"]) for entry in attempt.history(self.root / key))
+        return ", ".join(f"{fault} {n}x ({did})" for (fault, did), n in counts.items() if fault != faults.ASKED)
+
+    def life(self, place: Place) -> Life:
+        at = (place.array.name, place.index)
+        if at not in self.lives:
+            self.lives[at] = self._life(place)
+        return self.lives[at]
+
+    def _life(self, place: Place) -> Life:
+        if not place.sent.scheduler:
+            gone = f"its job is gone without a result or an error; see {place.sent.folder}"
+            return Life(True) if alive(place.task, place.sent) else Life(False, gone, "lost")
+        if place.array.state != "sent":
+            return Life(True, "waits for room in the queue" if place.array.state == "planned" else "is being sent")
+        seen = self.look.queue().get((place.array.name, place.index))
+        if self.look.outage:
+            return Life(None, f"Slurm does not answer: {self.look.outage}")
+        if seen and seen.stuck:
+            return Life(False, f"{seen.reason}; see {place.log}", "node failure")
+        if seen and seen.active:
+            return Life(True, f"{seen.state.lower()}: {seen.node or seen.reason}")
+        if not seen and self.look.when < place.array.at:
+            return Life(True, "sent since the queue was looked at")
+        fault = faults.STATES.get(seen.state, "") if seen else ""
+        last = _tail(place.log).rpartition(f"job {place.job} on ")[2]  # what was written since it began last
+        fault = fault or next((fault for phrase, fault in faults.PHRASES.items() if phrase in last), "lost")
+        ended = f"{seen.state} on {seen.node}" if seen else "gone"
+        return Life(False, f"its job {place.job} is {ended}; see {place.log}", fault)
+
+    def _cancelled(self, sent: Submission) -> set[str]:
+        if sent.folder not in self.cancelled:
+            self.cancelled[sent.folder] = sent.cancelled
+        return self.cancelled[sent.folder]
 
 
 def chosen(now: dict[str, State], patterns: Sequence[str]) -> dict[str, State]:
@@ -79,6 +208,16 @@ def chosen(now: dict[str, State], patterns: Sequence[str]) -> dict[str, State]:
     if patterns and not found:
         raise near(patterns[0], now, "cell")
     return found
+
+
+def _tail(path: Path) -> str:
+    """The end of a log, '' where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 class _Differs:

@@ -1,4 +1,8 @@
-"""Submission: what one `grid` sent off, as recorded in logs/ID/submission.json."""
+"""Submission: what one `grid` sent off, or will send, as recorded in logs/ID/submission.json.
+
+The record is written before anything is sent, and a scheduler's job carries its array's name: whoever looks later finds
+it by that name, also where the launcher was killed between sending and noting the job's number.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,28 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from slurm.array import Array
+from slurm.cluster import Cluster
 from suite import attempt
 from suite.store import Store, read_json, write_json, write_text
 
 
 @dataclass(frozen=True)
 class Task:
-    """An array task: the scheduler's job id, and bundles of keys, each with its log beside submission.json."""
+    """An array task: bundles of keys, each with its log beside submission.json. `pid` is a local job's process."""
 
-    job: str
     bundles: list[list[str]]
     logs: list[str]
+    pid: int = 0
 
     @property
     def alive(self) -> str:
-        """The file that the job touches while it runs, for who looks from another machine."""
+        """The file that a local job touches while it runs, for who looks from another machine."""
         return f"{self.logs[0]}.alive"
 
     @property
@@ -34,44 +41,147 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """An array: what its tasks ask for, its name in the queue, and the scheduler's number for it.
+
+    `state` is "planned" (waits for room in the queue), "sending", "sent", or "void": the scheduler never heard of it,
+    and should it turn up yet, its tasks end at once.
+    """
+
+    name: str
+    image: str
+    asked: dict[str, Any]  # nodes, gpus, cpus, memory_gb, minutes (the limit of one task)
+    avoid: list[str]
+    after: str  # the name of the array whose task of the same index must end first
+    tasks: list[Task]
+    state: str = "planned"
+    job: str = ""
+    at: float = 0.0  # when it was sent
+
+
+@dataclass(frozen=True)
 class Submission:
-    """Array tasks that were sent off together from one machine."""
+    """Arrays that were made together, from one machine. `needs` says for a cell whose result it waits for; `others` are
+    jobs of earlier submissions that must end first."""
 
     folder: Path
     created: float
     cluster: str
+    commit: str
+    scheduler: str = ""  # as the cluster's
     host: str = field(default_factory=socket.gethostname)
-    tasks: list[Task] = field(default_factory=list)
+    needs: dict[str, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    arrays: list[Sent] = field(default_factory=list)
 
     @property
     def cancelled(self) -> set[str]:
         """The keys that somebody asked to stop."""
         return set(read_json(self.folder / "cancelled.json") or ())
 
+    @property
+    def tasks(self) -> Iterator[tuple[Sent, int, Task]]:
+        return ((array, index, task) for array in self.arrays for index, task in enumerate(array.tasks))
+
+    @property
+    def keys(self) -> Iterator[str]:
+        return (key for _, _, task in self.tasks for key in task.keys)
+
+    def create(self) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir()
+        self.write()
+
     def write(self) -> None:
         record = asdict(self) | {"folder": self.folder.name}
         write_text(self.folder / "submission.json", json.dumps(record) + "\n")
 
+    def put(self, array: Sent, **changes: Any) -> Sent:
+        """Changes an array's record, on disk too."""
+        changed = replace(array, **changes)
+        self.arrays[[one.name for one in self.arrays].index(array.name)] = changed
+        self.write()
+        return changed
+
     def cancel(self, keys: Iterable[str]) -> None:
-        """Asks the jobs to stop these cells: they look at this list every half second."""
+        """Asks the jobs to stop these cells: they look at this list every now and then."""
         write_json(self.folder / "cancelled.json", sorted(self.cancelled.union(keys)))
 
 
-def new(store: Store, cluster: str) -> Submission:
-    """An empty submission in a folder of its own."""
-    folder = store.logs / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    folder.mkdir(parents=True)
-    return Submission(folder, time.time(), cluster)
+def draft(
+    store: Store, cluster: Cluster, arrays: Sequence[Array], commit: str, *, needs: Mapping[str, str] | None = None,
+    others: Sequence[str] = (),
+) -> Submission:  # fmt: skip
+    """What will be sent, in a folder of its own; on disk once it is created."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    folder = store.logs / name
+    keys = {key for array in arrays for task in array.tasks for bundle in task for key in bundle.keys}
+    own = {key: need for key, need in (needs or {}).items() if key in keys}
+    made = Submission(folder, time.time(), cluster.name, commit, cluster.scheduler, needs=own, others=list(others))
+    count = 0
+    for number, array in enumerate(arrays):
+        tasks = []
+        for bundles in array.tasks:
+            logs = [f"{count + i}.log" for i in range(len(bundles))]
+            tasks.append(Task([bundle.keys for bundle in bundles], logs))
+            count += len(bundles)
+        asked = asdict(array.ask.resources) | {"minutes": array.minutes}
+        after = "" if array.after is None else f"{name}.{array.after}"
+        made.arrays.append(Sent(f"{name}.{number}", array.image, asked, list(array.ask.avoid), after, tasks))
+    return made
+
+
+def read(folder: Path) -> Submission:
+    """The submission recorded in a folder."""
+    record = read_json(folder / "submission.json")
+    made = [Sent(**one | {"tasks": [Task(**task) for task in one["tasks"]]}) for one in record.pop("arrays")]
+    return Submission(**record | {"folder": folder, "arrays": made})
 
 
 def submissions(store: Store) -> list[Submission]:
     """All submissions of a store, oldest first."""
-    found = []
-    for path in sorted(store.logs.glob("*/submission.json")):
-        record = read_json(path)
-        tasks = [Task(**task) for task in record.pop("tasks")]
-        found.append(Submission(**record | {"folder": path.parent, "tasks": tasks}))
+    found = [read(path.parent) for path in store.logs.glob("*/submission.json")]
     return sorted(found, key=lambda s: s.created)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell was last sent: its submission, array, index and task."""
+
+    sent: Submission
+    array: Sent
+    index: int
+    task: Task
+
+    @property
+    def job(self) -> str:
+        """The scheduler's number, or the local process'; '' where it has none yet."""
+        return f"{self.array.job}_{self.index}" if self.array.job else str(self.task.pid or "")
+
+    @property
+    def log(self) -> Path:
+        """What the job itself, and Slurm about it, wrote."""
+        return self.sent.folder / f"{self.array.job}_{self.index}_0_log.out"
+
+    def logs(self, key: str) -> list[Path]:
+        """All that was written about a cell: its job's log, and its program's."""
+        own = [log for keys, log in zip(self.task.bundles, self.task.logs, strict=True) if key in keys]
+        return [*([self.log] if self.sent.scheduler else []), *(self.sent.folder / log for log in own)]
+
+
+def places(sent: Iterable[Submission]) -> dict[str, Place]:
+    """key -> where it was sent last; `sent` is oldest first."""
+    return {
+        key: Place(one, array, index, task) for one in sent for array, index, task in one.tasks for key in task.keys
+    }
+
+
+def asked(store: Store) -> dict[str, dict[str, Any]]:
+    """key -> what the job that had it last asked for."""
+    return {
+        key: {"cluster": place.sent.cluster, "job": place.job, **place.array.asked}
+        for key, place in places(submissions(store)).items()
+    }
 
 
 def alive(task: Task, submission: Submission) -> bool:
@@ -80,7 +190,7 @@ def alive(task: Task, submission: Submission) -> bool:
         heard = submission.folder / task.alive
         return heard.exists() and time.time() - heard.stat().st_mtime < attempt.LOST_AFTER_SECONDS
     try:
-        words = Path(f"/proc/{task.job}/cmdline").read_bytes()
+        words = Path(f"/proc/{task.pid}/cmdline").read_bytes()
     except OSError:
         return False
     return os.fsencode(submission.folder) in words

@@ -21,10 +21,11 @@ LOST_AFTER_SECONDS = 60.0
 RESERVED_BYTES = 8192
 
 
-def left(store: Store, key: str, since: float) -> bool:
-    """Whether somebody began this cell after `since` (seconds since the epoch) and is gone without ending it."""
+def left(store: Store, key: str, since: float, *, gone: bool = False) -> bool:
+    """Whether somebody began this cell after `since` (seconds since the epoch) and is gone without ending it. The
+    caller may know that they are `gone`; a heartbeat of another machine tells it only after a minute."""
     beat = read_json(store.results / key / "heartbeat.json")
-    return beat is not None and beat["began"] >= since and not beats(store.results / key)
+    return beat is not None and beat["began"] >= since and (gone or not beats(store.results / key))
 
 
 def ended(store: Store, key: str, since: float) -> bool:
@@ -92,13 +93,23 @@ def fail(folder: Path, **error: Any) -> None:
         os.replace(reserved, folder / "error.json")
 
 
-def died(store: Store, key: str, code: int, log: str) -> None:
-    """Records that the process at this cell ended without a word."""
+def died(store: Store, key: str, code: int, **more: Any) -> None:
+    """Records that the process at this cell ended without a word; `more` may say better than the exit code why."""
     told = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     hint = "; out of memory?" if code == -signal.SIGKILL else ""
     folder = store.results / key
-    fail(folder, key=key, kind="killed", message=f"the process {told}{hint}", log=log, at=time.time())
+    fail(folder, **{"key": key, "kind": "killed", "message": f"the process {told}{hint}", "at": time.time(), **more})
     (folder / "heartbeat.json").unlink(missing_ok=True)
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """What befell the cell of this folder and what was done about it, oldest first."""
+    return read_json(folder / "history.json") or []
+
+
+def note(folder: Path, fault: str, did: str, **more: Any) -> None:
+    """Adds to a cell's history; only who has the cell does so: its job, or, when that is gone, the launcher."""
+    write_json(folder / "history.json", [*history(folder), {"fault": fault, "did": did, "at": time.time(), **more}])
 
 
 def error(folder: Path) -> dict[str, Any] | None:

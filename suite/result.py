@@ -93,4 +93,4 @@ def headlines(results: Path, cells: Iterable[Cell]) -> dict[tuple[str, str, str]
         if found := read(results, cell.key):
             group = values.setdefault((cell.task.label, cell.dataset.name, cell.model.name), [])
             group += [metric["value"] for metric in found["metrics"] if metric["headline"]]
-    return {group: fmean(found) for group, found in values.items()}
+    return {group: fmean(found) for group, found in values.items() if found}

@@ -11,16 +11,21 @@ from rich.table import Column, Table
 from suite import adhoc, plan
 from suite.catalog import Catalog
 
-COLOURS = {"done": "green", "failed": "red", "stale": "yellow", "running": "cyan", "queued": "blue", "absent": "dim"}
+COLOURS = {
+    **{"done": "green", "failed": "red", "blocked": "magenta", "stale": "yellow", "running": "cyan", "queued": "blue"},
+    **{"unknown": "yellow", "absent": "dim"},
+}
+SELDOM = {"blocked", "unknown"}  # have a column only where there are some
 
 
 def states(named: Mapping[str, str]) -> Table:
     """Tasks down, states across, from key -> name of its state."""
-    table = Table("task", *COLOURS, "cells")
+    shown = [name for name in COLOURS if name not in SELDOM or name in named.values()]
+    table = Table("task", *shown, "cells")
     tasks = sorted({key.split("/", 1)[0] for key in named})
     for label in [*tasks, *(["all"] if len(tasks) != 1 else [])]:
         count = Counter(name for key, name in named.items() if label in ("all", key.split("/", 1)[0]))
-        told = [f"[{colour}]{count[name]}[/]" if count[name] else "" for name, colour in COLOURS.items()]
+        told = [f"[{COLOURS[name]}]{count[name]}[/]" if count[name] else "" for name in shown]
         table.add_row(label, *told, str(count.total()))
     return table
 

@@ -21,16 +21,28 @@ COLUMNS = [
 # 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; beyond them the normal one.
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 CELL = ["task", "version", "dataset", "model"]
+SPENT = [
+    *("key", "cluster", "job", "device", "asked_minutes", "used_minutes", "asked_memory_gb", "used_memory_gb"),
+    *("gpu_memory_gb", "asked_cpus", "cores", "gpus", "nodes", "waiting_share", "retries"),
+]
 
 
-def gather(done: list[dict[str, Any]], missing: Mapping[str, tuple[str, str]], folder: Path) -> list[Path]:
-    """Writes all tables from the rows of the cells that are done, and from (state, reason) of those that are not.
-    Returns the files."""
+def gather(
+    done: list[dict[str, Any]],
+    missing: Mapping[str, tuple[str, str]],
+    folder: Path,
+    *,
+    used: list[dict[str, Any]],
+    asked: Mapping[str, Mapping[str, Any]],
+) -> list[Path]:
+    """Writes all tables: from `rows` and `spent` of the cells that are done, from (state, reason) of those that are
+    not, and from what was asked of a cluster for a key (see `efficiency`). Returns the files."""
     results = long(done)
     headlines = pooled(results)
     totals = summary(headlines)
     absent = pd.DataFrame([(key, *why) for key, why in missing.items()], columns=["key", "state", "reason"])
     tables = {"results.csv": results, "summary.csv": totals, "missing.csv": absent}
+    tables["efficiency.csv"] = efficiency(used, asked)
     tables |= {f"{label}.csv": wide(one).reset_index() for label, one in headlines.groupby("label")}
     for name, table in tables.items():
         text = io.StringIO()
@@ -115,6 +127,36 @@ def rows(key: str, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     how = {name: found[name] for name in ("seconds", "commit", "image", "device")}
     for metric in found["metrics"]:
         yield {**cell, "seed": parts.seed, "metric": metric["name"], **metric, **how}
+
+
+def spent(key: str, found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a result says it used, as the one row of efficiency.csv; None for what older results do not say.
+
+    The share of waiting is the program's own, or else that of extracting the features, which cells share.
+    """
+    extraction = found.get("details", {}).get("extraction") or {}
+    yield {
+        "key": key,
+        "device": found.get("device"),
+        "used_minutes": round(found["seconds"] / 60, 4),
+        "used_memory_gb": found.get("peak_gb"),
+        "gpu_memory_gb": found.get("gpu_peak_gb"),
+        "cores": found.get("cores"),
+        "waiting_share": found.get("waiting_share", extraction.get("waiting_share")),
+        "retries": found.get("retries"),
+    }
+
+
+def efficiency(used: list[dict[str, Any]], asked: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """What was asked for beside what was used, one row a cell.
+
+    `asked` says for a key: cluster, job, minutes, memory_gb, cpus, gpus, nodes. They are the whole array task's, which
+    may run several cells: only `used_minutes` is the cell's own, so their sum is what `asked_minutes` was there for.
+    """
+    called = {name: f"asked_{name}" for name in ("minutes", "memory_gb", "cpus")}
+    both = [{called.get(name, name): value for name, value in asked.get(row["key"], {}).items()} | row for row in used]
+    table: pd.DataFrame = pd.DataFrame(both, columns=SPENT, dtype=object)  # keeps integers beside gaps
+    return table
 
 
 def _one(values: pd.Series[Any]) -> str:

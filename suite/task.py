@@ -11,11 +11,15 @@ from suite.entry import remark
 
 @dataclass(frozen=True)
 class Resources:
-    """What one job asks for; `minutes` is the guess for one cell until past results know better."""
+    """What one job asks for, on each of `nodes`; `minutes` is the guess for one cell until past results know better.
 
+    A job has a rank a GPU on every node, and one a node where it asks for none.
+    """
+
+    nodes: int = 1
     gpus: int = 1
     cpus: int = 8
-    memory_gb: int = 32
+    memory_gb: float = 32
     minutes: float = 30.0
 
 
@@ -24,7 +28,8 @@ class Task:
     """A protocol. Whatever changes its numbers changes `version`, so that a number never changes behind its name.
 
     `metric` is the headline ("" = the dataset's own); `frozen` tasks work on extracted features and share them;
-    a task that is not `seeded` gives the same number for every seed and is run for the first one only.
+    a task that is not `seeded` gives the same number for every seed and is run for the first one only; what it `makes`
+    ("features") is waited for by the cells of the same grid that work with it.
     """
 
     name: str = remark()
@@ -34,6 +39,7 @@ class Task:
     metric: str = ""
     frozen: bool = False
     seeded: bool = True
+    makes: str = remark("")
     settings: Mapping[str, Any] = field(default_factory=dict)
     image: str = remark("core")
     resources: Resources = remark(Resources())

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = {"suite", "jobs", "slurm", "launch"}
 ARROWS = {"suite": {"suite"}, "jobs": {"jobs", "suite"}, "slurm": {"slurm", "suite"}, "launch": {"slurm", "suite"}}
 PACKAGES = {"suite": set(), "slurm": {"submitit"}, "launch": {"click", "rich"}}
-EXCEPT = {"suite/table.py": {"pandas"}, "suite/show.py": {"rich"}}
+EXCEPT = {"suite/table.py": {"pandas"}, "suite/show.py": {"rich"}, "suite/live.py": {"rich"}}
 LOGIN_NODE = ("click", "rich", "submitit", "cloudpickle", "pygments", "markdown_it", "mdurl", "typing_extensions.py")
 HEAVY = {"torch", "torchvision", "timm", "numpy", "pandas", "PIL", "sklearn", "submitit"}
 

@@ -9,16 +9,20 @@ from typing import Any
 
 import torch
 
+NAME = "checkpoint.pt"
+
 
 class Checkpoint:
-    """One file beside a cell's result. `identity` says what it belongs to: one of another identity is ignored."""
+    """One file in a cell's folder, there until its result is. One of another `identity` is ignored."""
 
-    def __init__(self, path: Path, identity: Any, every_seconds: float) -> None:
-        self.path, self.identity, self.every = path, identity, every_seconds
+    def __init__(self, folder: Path, identity: Any, every_seconds: float) -> None:
+        self.path, self.identity, self.every = folder / NAME, identity, every_seconds
         self.saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last, on the CPU, or None."""
+        """The state that was saved last, on the CPU, or None. What a killed process was writing is cleared away."""
+        for unfinished in self.path.parent.glob(f".{self.path.name}.*"):
+            unfinished.unlink(missing_ok=True)
         if not self.path.exists():
             return None
         found = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -36,6 +40,3 @@ class Checkpoint:
             os.fsync(file.fileno())
         os.replace(aside, self.path)
         self.saved = time.monotonic()
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +22,8 @@ import torch
 
 from jobs.lib.backbone import Backbone
 from jobs.lib.failure import Diverged, NoSpace
-from jobs.lib.images import Images, batches, normalise, prepare
+from jobs.lib.images import Images, normalise, prepare
+from jobs.lib.loader import Clock, Loader
 from suite import entry
 from suite.store import lock, read_json, write_json
 
@@ -47,25 +46,25 @@ def folder(root: Path, backbone: Backbone, dataset: str, files: str, precision: 
     return root / model.name / f"{dataset}-{entry.digest(made, 12)}"
 
 
-def get(at: Path, backbone: Backbone, images: Images, precision: str, device: torch.device, batch: int) -> Features:
+def get(at: Path, backbone: Backbone, images: Images, precision: str, loader: Loader, batch: int) -> Features:
     """The features under `at` (the folder of one split), extracted first if they are not there."""
     with lock(at.with_name(f"{at.name}.lock")):
         if not (at / "manifest.json").exists():
-            extract(at, backbone, images, precision, device, batch)
+            extract(at, backbone, images, precision, loader, batch)
     return Features(
         np.load(at / "features.npy", mmap_mode="r"), np.load(at / "labels.npy"), read_json(at / "manifest.json")
     )
 
 
-def extract(at: Path, backbone: Backbone, images: Images, precision: str, device: torch.device, batch: int) -> None:
+def extract(at: Path, backbone: Backbone, images: Images, precision: str, loader: Loader, batch: int) -> None:
     """Extracts what is not there yet of a split, and moves the finished folder into place."""
     partial = at.with_name(f"{at.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     progress = read_json(partial / "progress.json") or {"rows": 0, "seconds": 0.0, "waiting": 0.0}
     rows = _open(partial, images, backbone.model.dimension, precision, begun=progress["rows"] > 0)
-    clock = _Clock(progress["seconds"], progress["waiting"])
+    clock = Clock(loader, progress["seconds"], progress["waiting"])
     done, begun = progress["rows"], progress["rows"]
-    for block in _shards(_run(backbone, images, done, precision, device, batch, clock)):
+    for block in _shards(_run(backbone, images, done, precision, loader, batch)):
         if not np.isfinite(block).all():
             raise Diverged(f"{backbone.model.name} gives features that are not finite, near {images.items[done]}")
         rows[done : done + len(block)] = block
@@ -87,26 +86,12 @@ def extract(at: Path, backbone: Backbone, images: Images, precision: str, device
         "resumed_at": begun,
         "seconds": round(spent["seconds"], 3),
         "images_per_second": round(len(images) / max(spent["seconds"], 1e-9), 1),
-        "waiting_share": round(spent["waiting"] / max(spent["seconds"], 1e-9), 4),
-        "device": str(device),
+        "waiting_share": clock.share,
+        "device": str(loader.device),
     }
     write_json(partial / "manifest.json", manifest)
     (partial / "progress.json").unlink(missing_ok=True)
     os.rename(partial, at)
-
-
-class _Clock:
-    """Seconds spent, and of them, those in which the network waited for images."""
-
-    def __init__(self, seconds: float, waiting: float) -> None:
-        self.began, self.waiting = time.monotonic() - seconds, waiting
-
-    def read(self) -> dict[str, float]:
-        return {"seconds": time.monotonic() - self.began, "waiting": self.waiting}
-
-    def told(self, images: int) -> str:
-        spent = self.read()["seconds"]
-        return f"{images / spent:.0f} images/s, {100 * self.waiting / spent:.0f} % waiting for data"
 
 
 def _open(partial: Path, images: Images, dimension: int, precision: str, *, begun: bool) -> np.memmap:
@@ -125,20 +110,14 @@ def _open(partial: Path, images: Images, dimension: int, precision: str, *, begu
 
 
 def _run(
-    backbone: Backbone, images: Images, start: int, precision: str, device: torch.device, batch: int, clock: _Clock
+    backbone: Backbone, images: Images, start: int, precision: str, loader: Loader, batch: int
 ) -> Iterator[np.ndarray]:
     """Features of one batch after another; images are decoded in threads while the network works."""
+    device, made_by = loader.device, backbone.model.input
     network = backbone.network.to(device, memory_format=torch.channels_last)
-    made_by, cores = backbone.model.input, len(os.sched_getaffinity(0))
     half = precision == "float16" and device.type == "cuda"
-    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool, torch.inference_mode():
-        made = batches(pool, lambda row: prepare(images[row], made_by), range(start, len(images)), batch, device)
-        while True:
-            asked = time.monotonic()
-            pixels = next(made, None)
-            clock.waiting += time.monotonic() - asked
-            if pixels is None:
-                return
+    with torch.inference_mode():
+        for pixels in loader.batches(lambda row: prepare(images[row], made_by), range(start, len(images)), batch):
             stacked = torch.stack(pixels).contiguous(memory_format=torch.channels_last)  # while it is bytes: cheap
             x = normalise(stacked.to(device, non_blocking=True), made_by)
             with torch.autocast("cuda", enabled=half):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from jobs.lib.failure import BadData
+from jobs.lib.failure import AWAY, BadData
 from suite import adhoc, index
 from suite.dataset import Dataset
 from suite.index import Index
@@ -22,9 +18,6 @@ from suite.layouts import cifar
 from suite.model import Input
 
 Image.MAX_IMAGE_PIXELS = None  # data sets hold large photos; a decompression bomb is not our threat
-
-Item = TypeVar("Item")
-Made = TypeVar("Made")
 
 
 class Images:
@@ -44,6 +37,8 @@ class Images:
             with Image.open(self.root / name) as image:
                 return np.array(image.convert("RGB"))
         except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in AWAY:
+                raise
             raise BadData(f"{self.root / name} cannot be decoded: {error}") from error
 
 
@@ -99,29 +94,6 @@ def normalise(batch: torch.Tensor, made_by: Input) -> torch.Tensor:
     shift = torch.tensor(made_by.mean, device=batch.device).view(-1, 1, 1) * 255
     made = batch.float().sub_(shift).div_(scale)
     return made if made_by.channels == "RGB" else made.flip(1)
-
-
-def batches(
-    pool: ThreadPoolExecutor, make: Callable[[Item], Made], items: Iterable[Item], size: int, device: torch.device
-) -> Iterator[list[Made]]:
-    """make(item) for each item, in order, `size` at a time, made in the pool's threads.
-
-    Beside a GPU two more batches are made ahead while the network works. On a CPU they are not: the network has all the
-    cores then, and two that fight over them are slower than one after the other.
-    """
-    left = iter(items)
-    groups = iter(lambda: list(itertools.islice(left, size)), [])
-    queue: deque[list[Future[Made]]] = deque()
-    try:
-        for group in groups:
-            queue.append([pool.submit(make, item) for item in group])
-            if len(queue) > (2 if device.type == "cuda" else 0):
-                yield [made.result() for made in queue.popleft()]
-        while queue:
-            yield [made.result() for made in queue.popleft()]
-    finally:
-        for made in itertools.chain.from_iterable(queue):
-            made.cancel()
 
 
 @lru_cache(maxsize=8)

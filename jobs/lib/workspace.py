@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 from pathlib import Path
 
 import torch
 
-from jobs.lib import backbone, features, images
+from jobs.lib import backbone, features, images, machine
 from jobs.lib.backbone import Backbone
 from jobs.lib.features import Features
 from jobs.lib.images import Images
+from jobs.lib.loader import Loader
+from jobs.lib.ranks import Ranks
 from suite import index
 from suite.cell import Cell
 from suite.dataset import Dataset
@@ -26,16 +27,14 @@ BATCH = 64
 class Workspace:
     """One process's view of a store; what cells of a bundle share is loaded once."""
 
-    def __init__(self, store: Store, *, device: str = "") -> None:
-        self.store = store
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    def __init__(self, store: Store, *, device: str = "", cores: int = 0, ranks: Ranks | None = None) -> None:
+        self.store, self.ranks, self.cores = store, ranks or Ranks(), machine.cores(cores)
+        self.device = torch.device(device or machine.device(self.ranks.local))
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+        self.loader = Loader(self.cores, self.device)
         self._indices: dict[str, tuple[Index, str]] = {}
         self._backbones: dict[str, Backbone] = {}
-
-    @property
-    def cores(self) -> int:
-        """How many cores this process may use."""
-        return len(os.sched_getaffinity(0))
 
     def index(self, dataset: Dataset) -> Index:
         """The dataset's index, checked against its entry."""
@@ -60,7 +59,11 @@ class Workspace:
         precision = cell.task.settings["precision"]
         files = self._indexed(cell.dataset)[1]
         at = features.folder(self.store.features, network, cell.dataset.name, files, precision)
-        return features.get(at / split, network, self.images(cell.dataset, split), precision, self.device, BATCH)
+        return features.get(at / split, network, self.images(cell.dataset, split), precision, self.loader, BATCH)
+
+    def folder(self, cell: Cell) -> Path:
+        """Where the cell's result and checkpoint lie."""
+        return self.store.results / cell.key
 
     def root(self, dataset: Dataset) -> Path:
         return self.store.data / dataset.path
@@ -71,6 +74,12 @@ class Workspace:
             found = images.read_index(dataset, root)
             self._indices[dataset.name] = (found, dataset.digest or index.digest(found, root))
         return self._indices[dataset.name]
+
+    @property
+    def used(self) -> dict[str, object]:
+        """What this process used of its machine since `machine.forget_peak`."""
+        gpu = machine.gpu_peak_gb(self.device)
+        return {"peak_gb": machine.peak_gb(), "gpu_peak_gb": gpu, "ranks": self.ranks.count}
 
     @property
     def environment(self) -> dict[str, object]:

@@ -22,8 +22,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from jobs.lib import backbone, features
+from jobs.lib import backbone, features, machine
 from jobs.lib.images import Images, prepare
+from jobs.lib.loader import Loader
 from suite import catalog
 from suite.index import IMAGE_EXTENSIONS
 from suite.store import read_json
@@ -54,9 +55,10 @@ def bare(network: torch.nn.Module, size: int, batches: int) -> float:
 
 def extraction(one: backbone.Backbone, images: Images) -> tuple[float, dict[str, float]]:
     """Seconds of a whole extraction, and its manifest."""
+    loader = Loader(machine.cores(), torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        features.extract(Path(folder) / "split", one, images, "float32", torch.device("cpu"), BATCH)
+        features.extract(Path(folder) / "split", one, images, "float32", loader, BATCH)
         return time.monotonic() - began, read_json(Path(folder) / "split/manifest.json")
 
 

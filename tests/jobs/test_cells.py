@@ -23,9 +23,9 @@ from suite.store import Store
 PIXELS = "pixels_8x8"
 
 
-def run(store: Store, *keys: str) -> str:
+def run(store: Store, *keys: str, cores: int = 0) -> str:
     """python -m jobs over keys; what it printed."""
-    command = [sys.executable, "-m", "jobs", *keys, "--store", str(store.root)]
+    command = [sys.executable, "-m", "jobs", *keys, "--store", str(store.root), "--cores", str(cores)]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
@@ -65,6 +65,36 @@ def test_a_result_says_with_what_it_was_made(known: Catalog) -> None:
             assert metric["low"] <= metric["value"] <= metric["high"] or metric["name"] == "ece"
     assert result.read(known.store.results, keys[0])["metrics"][0]["value"] > 0.93  # type: ignore[index]
     assert "done before" in run(known.store, keys[0])
+
+
+def test_extraction_alone_leaves_features_and_no_metric(known: Catalog) -> None:
+    key = f"features-v1/digits/{PIXELS}/0"
+    told = run(known.store, key, f"knn-v1/digits/{PIXELS}/0")
+    assert f"{key}: begun\n" in told
+    assert f"{key}: done in " in told
+    assert told.count("images/s") == 3  # nothing was left for the second cell to extract
+    found = result.read(known.store.results, key)
+    assert found is not None
+    assert found["metrics"] == []
+    assert (found["details"]["train"], found["details"]["test"]) == (1442, 355)
+    assert found["details"]["images_per_second"] > 0
+
+
+def test_a_result_says_what_was_used(known: Catalog) -> None:
+    keys = [f"{task}/digits/{PIXELS}/0" for task in ("knn-v1", "finetune-short-v1")]
+    told = run(known.store, *keys, cores=1)
+    assert "cores: 1 may be used\n" in told
+    assert "warning" not in told
+    for key in keys:
+        found = result.read(known.store.results, key)
+        assert found is not None
+        assert 0.1 < found["peak_gb"] < 4
+        assert (found["gpu_peak_gb"] > 0) == torch.cuda.is_available()
+        assert 0 < found["waiting_share"] < 1
+        assert (found["ranks"], found["cores"]) == (1, 1)
+    here = len(os.sched_getaffinity(0))
+    told = run(known.store, keys[0], cores=here + 1)
+    assert f"cores: {here} may be used\nwarning: asked for {here + 1} cores" in told
 
 
 def test_a_corrupt_image_fails_its_cell_and_no_other(known: Catalog, photos: Path) -> None:

@@ -115,7 +115,7 @@ def test_the_folder_names_weights_input_files_and_precision(cell: Cell, known: C
 def test_half_precision_halves_the_file(cell: Cell, known: Catalog, tmp_path: Path) -> None:
     work = Workspace(known.store)
     images = work.images(cell.dataset, "test")
-    made = features.get(tmp_path / "half", work.backbone(cell.model), images, "float16", torch.device("cpu"), 64)
+    made = features.get(tmp_path / "half", work.backbone(cell.model), images, "float16", work.loader, 64)
     assert made.x.dtype == np.float16
     np.testing.assert_allclose(made.x.astype(np.float32), work.features(cell, "test").x, rtol=2e-3, atol=1e-4)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,8 @@ import torchvision.transforms as T
 from PIL import Image
 
 from jobs.lib.failure import BadData
-from jobs.lib.images import Images, batches, normalise, prepare
+from jobs.lib.images import Images, normalise, prepare
+from jobs.lib.loader import Loader
 from suite.model import Input
 
 
@@ -63,7 +63,7 @@ def test_an_image_that_is_cut_short_is_named(tmp_path: Path, keep: int) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_batches_keep_order_and_every_item(device: str) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        made = list(batches(pool, lambda i: i * i, range(23), 5, torch.device(device)))
+    loader = Loader(3, torch.device(device))
+    made = list(loader.batches(lambda i: i * i, range(23), 5))
     assert [len(batch) for batch in made] == [5, 5, 5, 5, 3]
     assert [value for batch in made for value in batch] == [i * i for i in range(23)]

@@ -12,7 +12,7 @@ import pytest
 from slurm import job, status, submission
 from slurm.cluster import Cluster
 from slurm.job import Job
-from slurm.submission import Submission, Task
+from slurm.submission import Sent, Submission, Task
 from suite import attempt, result
 from suite.catalog import Catalog
 from suite.result import Metric, Outcome
@@ -46,16 +46,16 @@ for key in (word for word in sys.argv[2:] if word.startswith("knn")):
 @pytest.fixture
 def sent(known: Catalog, monkeypatch: pytest.MonkeyPatch) -> Submission:
     """A submission of one bundle of five cells."""
-    made = submission.new(known.store, "local")
-    made.tasks.append(Task("1", [KEYS], ["0.log"]))
-    made.write()
+    made = submission.draft(known.store, Cluster("local"), [], "commit")
+    made.arrays.append(Sent("0", "", {}, [], "", [Task([KEYS], ["0.log"])], "sent"))
+    made.create()
     return made
 
 
 def work(known: Catalog, sent: Submission, fate: str, monkeypatch: pytest.MonkeyPatch) -> Job:
     real = job.command
-    monkeypatch.setattr(job, "command", lambda *a: [sys.executable, "-c", PROGRAM, fate, *real(*a)[3:]])
-    return Job(Cluster("local"), known.store, sent.folder, sent.tasks[0], "commit")
+    monkeypatch.setattr(job, "command", lambda *a, **k: [sys.executable, "-c", PROGRAM, fate, *real(*a, **k)[3:]])
+    return Job(Cluster("local"), known.store, sent.folder, sent.arrays[0].tasks[0], "commit")
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_a_death_costs_one_cell(
 def test_a_process_that_never_begins_ends_the_job(
     known: Catalog, sent: Submission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "command", lambda *a: [sys.executable, "-c", "import nothing_of_that_name"])
-    Job(Cluster("local"), known.store, sent.folder, sent.tasks[0], "commit")()
+    monkeypatch.setattr(job, "command", lambda *a, **k: [sys.executable, "-c", "import nothing_of_that_name"])
+    Job(Cluster("local"), known.store, sent.folder, sent.arrays[0].tasks[0], "commit")()
     assert {state.name for state in status.states(known).values()} == {"failed"}
     assert "nothing_of_that_name" in (sent.folder / "0.log").read_text()
 

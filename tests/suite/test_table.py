@@ -24,6 +24,10 @@ ROWS = [
     row("a", "dtd", 0.5), row("b", "dtd", 0.75),
     row("a", "pets", 0.1, metric="ece", headline=False),
 ]  # fmt: skip
+EFFICIENCY = (
+    "key,cluster,job,device,asked_minutes,used_minutes,asked_memory_gb,used_memory_gb,gpu_memory_gb,"
+    "asked_cpus,cores,gpus,nodes,waiting_share,retries\n"
+)
 
 
 @pytest.mark.parametrize(("p", "odds"), [(0.5, 0), (0.6, 0.4055), (0.75, 1.0986), (0.9, 2.1972)])
@@ -62,9 +66,57 @@ def test_seeds_are_pooled_with_a_t_interval() -> None:
 
 
 def test_nothing_done_yet(tmp_path: Path) -> None:
-    table.gather([], {"linear-v1/pets/a/0": ("failed", "bad data: x")}, tmp_path)
+    table.gather([], {"linear-v1/pets/a/0": ("failed", "bad data: x")}, tmp_path, used=[], asked={})
     assert (tmp_path / "missing.csv").read_text() == "key,state,reason\nlinear-v1/pets/a/0,failed,bad data: x\n"
     assert (tmp_path / "results.csv").read_text().startswith("task,version,dataset")
+    assert (tmp_path / "efficiency.csv").read_text() == EFFICIENCY
+
+
+def record(**more: Any) -> dict[str, Any]:
+    """A result as a job leaves it; what `more` does not name is what results have had from the start."""
+    metric = {"name": "top1", "value": 0.5, "low": 0.4, "high": 0.6, "n": 100, "headline": True}
+    how = {"seconds": 90.0, "commit": "c", "image": "", "device": "cpu"}
+    return {"metrics": [metric], "details": {}, **how, **more}
+
+
+def gather(folder: Path, found: dict[str, dict[str, Any]], asked: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Every table that is written, by its name."""
+    done = [line for key, one in found.items() for line in table.rows(key, one)]
+    used = [line for key, one in found.items() for line in table.spent(key, one)]
+    return {path.name: path.read_text() for path in table.gather(done, {}, folder, used=used, asked=asked)}
+
+
+def test_efficiency_has_what_was_asked_beside_what_was_used(tmp_path: Path) -> None:
+    array = {"cluster": "slurm", "job": "71_3", "minutes": 30, "memory_gb": 16, "cpus": 8, "gpus": 1, "nodes": 1}
+    told = {"device": "NVIDIA H200", "peak_gb": 6.25, "gpu_peak_gb": 11.5, "cores": 8, "retries": 1}
+    found = {
+        "finetune-v1/dtd/a/0": record(**told, waiting_share=0.25),
+        "linear-v1/dtd/a/0": record(**told | {"retries": 0}, details={"extraction": {"waiting_share": 0.5}}),
+    }
+    written = gather(tmp_path, found, {"finetune-v1/dtd/a/0": array, "linear-v1/dtd/a/0": array, "gone": array})
+    assert written["efficiency.csv"] == EFFICIENCY + (
+        "finetune-v1/dtd/a/0,slurm,71_3,NVIDIA H200,30,1.5,16,6.25,11.5,8,8,1,1,0.25,1\n"
+        "linear-v1/dtd/a/0,slurm,71_3,NVIDIA H200,30,1.5,16,6.25,11.5,8,8,1,1,0.5,0\n"
+    )
+
+
+def test_efficiency_of_old_results_has_gaps_and_no_other_row_changes_type(tmp_path: Path) -> None:
+    found = {"linear-v1/dtd/a/0": record(), "linear-v1/dtd/b/0": record(cores=2, retries=0, peak_gb=3)}
+    del found["linear-v1/dtd/a/0"]["details"]
+    written = gather(tmp_path, found, {"linear-v1/dtd/b/0": {"cluster": "local", "cpus": 2}})
+    assert written["efficiency.csv"] == EFFICIENCY + (
+        "linear-v1/dtd/a/0,,,cpu,,1.5,,,,,,,,,\nlinear-v1/dtd/b/0,local,,cpu,,1.5,,3,,2,2,,,,0\n"
+    )
+
+
+@pytest.mark.parametrize("others", [{}, {"linear-v1/dtd/a/0": record()}], ids=["alone", "beside one with a metric"])
+def test_a_result_without_metrics_is_in_efficiency_only(tmp_path: Path, others: dict[str, dict[str, Any]]) -> None:
+    written = gather(tmp_path, {"extract-v1/dtd/a/0": record(metrics=[])} | others, {})
+    assert "extract-v1/dtd/a/0,,,cpu,,1.5" in written.pop("efficiency.csv")
+    assert not any("extract" in text for text in written.values())
+    assert written.keys() - {"results.csv", "summary.csv", "missing.csv", "report.html"} == (
+        {"linear-v1.csv"} if others else set()
+    )
 
 
 def test_the_page_escapes_what_users_wrote() -> None:

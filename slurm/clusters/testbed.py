@@ -1,0 +1,12 @@
+"""A real Slurm on this machine, of four nodes that share its cores: `make slurm-up`. An example of an entry, too."""
+
+from slurm.cluster import Cluster
+
+TESTBED = Cluster(
+    name="testbed",
+    scheduler="slurm",
+    partition="main",
+    hours=24.0,
+    pack=1.0,
+    grace=30,
+)

@@ -1,0 +1,74 @@
+"""Live: what is shown while cells run (rich); states in, by polling, until there is nothing to wait for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from suite import show
+
+
+class State(Protocol):
+    """What is shown of a cell."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def ended(self) -> bool: ...
+
+
+S = TypeVar("S", bound=State)
+POLL_SECONDS = 0.5
+REFRESH_SECONDS = 2.0
+
+
+def wait(
+    console: Console,
+    see: Callable[[Sequence[str]], Mapping[str, S]],
+    keys: Sequence[str],
+) -> dict[str, S]:
+    """A bar until every cell has ended: its last states. Ctrl-C leaves the jobs alone and exits with 130."""
+    last: dict[str, S] = {}
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console) as bar:
+        line = bar.add_task("", total=len(keys))
+        try:
+            while waiting := [key for key in keys if key not in last]:
+                now = see(waiting)
+                new = {key: state for key, state in now.items() if state.ended}
+                last |= new
+                for key, state in new.items():
+                    if state.name == "failed":
+                        console.print(f"[red]failed[/] {key}: {state.reason}", highlight=False, soft_wrap=True)
+                running = [key for key, state in now.items() if state.name == "running"]
+                bar.update(line, completed=len(last), description=running[0] if running else "")
+                time.sleep(POLL_SECONDS if len(last) < len(keys) else 0)
+        except KeyboardInterrupt:
+            console.print("the jobs go on; see: launch.py status")
+            sys.exit(130)
+    return last
+
+
+def watch(
+    console: Console, see: Callable[[], Mapping[str, S]], reasons: Callable[[Mapping[str, S]], Sequence[str]]
+) -> Mapping[str, S]:
+    """The table of states and the reasons, renewed until nothing is on its way, or Ctrl-C."""
+    with Live(console=console, auto_refresh=False) as shown:
+        while True:
+            now = see()
+            named = {key: state.name for key, state in now.items()}
+            shown.update(Group(show.states(named), *reasons(now)), refresh=True)
+            if all(state.ended for state in now.values()):
+                return now
+            try:
+                time.sleep(REFRESH_SECONDS)
+            except KeyboardInterrupt:
+                return now
