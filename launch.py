@@ -165,7 +165,7 @@ def grid_command(
     if wait and not dry_run:
         _wait(known, planned.cells)
     elif not dry_run:
-        _tend(known, now, look)
+        _tend(known, now, status.Look())
 
 
 @main.command("status")

@@ -23,11 +23,11 @@ from slurm.allocation import Allocation
 from slurm.cluster import CHECKOUT, Cluster, command, find
 from slurm.submission import Sent, Submission, Task
 from suite import attempt
-from suite.store import Store, read_json, write_text
+from suite.store import Store, read_json
 
 LEFT = 75  # the program's exit code when it was told to leave and saved what it had
 POLL_SECONDS = 0.1
-STORE_PATIENCE_SECONDS = 1800.0
+STORE_SECONDS, STORE_TIMES = 5.0, 360  # half an hour
 
 
 class Job:
@@ -113,12 +113,16 @@ class Job:
 
     def writable(self) -> bool:
         """Waits while the store cannot be written, for half an hour at most: False if it had to wait."""
-        for waited in range(int(STORE_PATIENCE_SECONDS / 5)):
+        probe = self.folder / f".{self.task.logs[0]}.probe"
+        for waited in range(STORE_TIMES):
             try:
-                write_text(self.folder / f".{self.task.logs[0]}.probe", "")
+                with open(probe, "w") as file:  # makes no folder: where a store is not mounted, one could be made
+                    file.write("?")
+                    os.fsync(file.fileno())
+                probe.unlink()
                 return waited == 0
             except OSError:
-                time.sleep(5)
+                time.sleep(STORE_SECONDS)
         return True
 
     def cancelled(self) -> set[str]:

@@ -65,7 +65,7 @@ class Look:
             try:
                 self.seen, self.outage = scheduler.queue(), ""
                 self.apart = min(max((now - self.first) / 10, 3.0), 30.0)
-            except Outage as outage:
+            except (Outage, Refusal) as outage:  # on a machine without Slurm, too, nothing is known of its jobs
                 self.outage, self.apart = str(outage), min(max(2 * self.apart, 10.0), 180.0)
             self.when = now
         return self.seen

@@ -52,10 +52,11 @@ def submit(cluster: Cluster, store: Store, work: Work, now: Mapping[str, State],
         top_up(cluster, [made], queue, work.limits)
     except Outage as outage:
         raise Refusal(f"Slurm does not answer ({outage}); the next grid or status sends what is not sent yet") from None
-    except Refusal:
+    except Refusal as refused:
         made.arrays[:] = [array for array in made.arrays if array.state == "sent"]
         made.write()
-        raise
+        went = ", ".join(f"{array.name} as job {array.job}" for array in made.arrays)
+        raise Refusal(f"{refused}{f'; sent before that: {went}' if went else ''}") from None
     return made
 
 
@@ -81,7 +82,8 @@ def top_up(cluster: Cluster, sent: Sequence[Submission], queue: Queue, limits: L
     count = 0
     for made in sent:
         for array in [found(made, array, queue) for array in made.arrays]:
-            if array.state != "planned":
+            keys = {key for task in array.tasks for key in task.keys}
+            if array.state != "planned" or (keys and keys <= made.cancelled):
                 continue
             if len(array.tasks) > room:
                 return count

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -20,7 +21,18 @@ class Loader:
 
     def __init__(self, cores: int, device: torch.device) -> None:
         self.device, self.waited = device, 0.0
-        self._pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+        self._pool, ready = ThreadPoolExecutor(cores), Barrier(cores + 1)
+
+        def begin() -> None:
+            torch.set_num_threads(1)
+            ready.wait()
+
+        for _ in range(cores):
+            self._pool.submit(begin)
+        ready.wait()
+        # OpenMP's number of threads is each thread's own, MKL's is the process's: without this a solver would run on
+        # one core after features were extracted and on all where they lay in the store, and end with other numbers.
+        torch.set_num_threads(cores)
 
     def batches(self, make: Callable[[Item], Made], items: Iterable[Item], size: int) -> Iterator[list[Made]]:
         """make(item) for each item, in order, `size` at a time."""

@@ -45,3 +45,6 @@ SHORT = replace(
     datasets=("digits",),
     checkpoint_seconds=5.0,
 )
+# The same batch, split over a rank a GPU: the same protocol, sooner.
+TWO_NODES = replace(FINETUNE, name="finetune-2n", resources=replace(FINETUNE.resources, nodes=2, minutes=240))
+SHORT_TWO_NODES = replace(SHORT, name="finetune-short-2n", resources=replace(SHORT.resources, nodes=2))

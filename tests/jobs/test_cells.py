@@ -67,6 +67,18 @@ def test_a_result_says_with_what_it_was_made(known: Catalog) -> None:
     assert "done before" in run(known.store, keys[0])
 
 
+def test_numbers_do_not_depend_on_whether_the_features_were_there(known: Catalog) -> None:
+    key = f"linear-v1/digits/{PIXELS}/0"
+    found = []
+    for _ in range(2):
+        run(known.store, key)
+        one = result.read(known.store.results, key)
+        assert one
+        found.append((one["metrics"], one["details"]["validation"], one["details"]["objective"]))
+        (known.store.results / key / "result.json").unlink()
+    assert found[0] == found[1]
+
+
 def test_extraction_alone_leaves_features_and_no_metric(known: Catalog) -> None:
     key = f"features-v1/digits/{PIXELS}/0"
     told = run(known.store, key, f"knn-v1/digits/{PIXELS}/0")

@@ -28,6 +28,7 @@ from suite import attempt, result
 from suite.catalog import Catalog
 from suite.result import Metric, Outcome
 from suite.store import Store, write_json
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
 fate, store = sys.argv[1], Store(Path(sys.argv[sys.argv.index("--store") + 1]))
 for key in (word for word in sys.argv[2:] if word.startswith("knn")):
     folder = store.results / key
@@ -36,6 +37,10 @@ for key in (word for word in sys.argv[2:] if word.startswith("knn")):
             os.kill(os.getpid(), signal.SIGKILL)
         if "resnet50" in key and fate == "exit":
             os._exit(3)
+        if "resnet50" in key and fate == "away" and not (marker := store.root.with_name("marker")).exists():
+            marker.touch()
+            store.root.rename(store.root.with_name("away"))
+            os._exit(1)
         time.sleep(30 if fate == "slow" else 0)
         outcome = Outcome((Metric("top1_k20", 0.5, 0.4, 0.6, 10, True),))
         record = result.record(Catalog(store).cell(key), outcome, seconds=1.0, finished=time.time())
@@ -69,6 +74,22 @@ def test_a_death_costs_one_cell(
     assert [now[key].name for key in KEYS] == ["done", "done", "failed", "done", "done"]
     assert told in now[KEYS[2]].reason
     assert not (known.store.results / KEYS[2] / "heartbeat.json").exists()
+
+
+def test_a_store_that_is_away_for_a_while_costs_nothing(
+    known: Catalog, sent: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = known.store.root.with_name("away")
+    monkeypatch.setattr(job, "STORE_SECONDS", 0.2)
+    running = threading.Thread(target=work(known, sent, "away", monkeypatch))
+    running.start()
+    while not away.exists():
+        time.sleep(0.02)
+    time.sleep(1)  # the program has died, and the job waits
+    assert running.is_alive()
+    away.rename(known.store.root)
+    running.join(timeout=20)
+    assert {state.name for state in status.states(known).values()} == {"done"}
 
 
 def test_a_process_that_never_begins_ends_the_job(

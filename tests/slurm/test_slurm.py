@@ -270,6 +270,19 @@ def test_who_needs_what_failed_is_blocked_and_goes_on_when_it_is_mended(run: Run
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+def test_two_nodes_give_what_one_process_gives(run: Run, known: Catalog) -> None:
+    words = ("--tasks", "finetune-short,finetune-short-2n", "--models", "pixels_8x8", "--datasets", "digits")
+    ran = run("grid", *words, "--wait")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    one, two = (f"finetune-short{nodes}-v1/digits/pixels_8x8/0" for nodes in ("", "-2n"))
+    told = [{m["name"]: m["value"] for m in numbers(known, key)} for key in (one, two)]
+    assert told[0]["top1"] == pytest.approx(told[1]["top1"], abs=0.01)
+    found = result.read(known.store.results, two)
+    assert found and found["ranks"] == 2
+    log = run("logs", two).stdout
+    assert "on n0" in log or "on n1" in log
+
+
 def test_a_window_is_topped_up_by_status(run: Run, known: Catalog) -> None:
     ran = run("grid", "--tasks", "knn,fewshot,linear,finetune-short", "--models", "pixels_8x8", "--datasets", "digits",
               "--seeds", "0-2", entry="window=2, pack=0")  # fmt: skip
