@@ -188,7 +188,7 @@ def status_command(patterns: tuple[str, ...], watch: bool) -> None:
 
     now = live.watch(_console(), see, _reasons) if watch else see()
     _console().print(show.states({key: state.name for key, state in now.items()}))
-    _console().print(*_reasons(now), sep="\n", highlight=False, soft_wrap=True)
+    _tell(now)
     sys.exit(any(state.name == "failed" for state in now.values()))
 
 
@@ -319,7 +319,7 @@ def _wait(known: Catalog, cells: Sequence[Cell]) -> None:
     done = [cell for cell in cells if ended[cell.key].name == "done"]
     values = result.headlines(known.store.results, done)
     _console().print(*show.headlines(values, list(dict.fromkeys(cell.model.name for cell in cells))))
-    _console().print(*_reasons(ended), sep="\n", highlight=False, soft_wrap=True)
+    _tell(ended)
     sys.exit(any(state.name in ("failed", "blocked", "absent") for state in ended.values()))
 
 
@@ -329,6 +329,11 @@ def _tend(known: Catalog, now: dict[str, State], look: Look) -> None:
 
     for line in tend(known, now, look):
         click.echo(line, err=True)
+
+
+def _tell(now: Mapping[str, State]) -> None:
+    for line in _reasons(now):
+        _console().print(line, highlight=False, soft_wrap=True)
 
 
 def _reasons(now: Mapping[str, State], most: int = 20) -> list[str]:

@@ -45,7 +45,8 @@ def details(cluster: Cluster, store: Store, planned: Plan, now: Mapping[str, Sta
             yield from (f"    {_shape(bundle)}: {' '.join(bundle.keys)}" for bundle in task)
     if work.arrays:
         first = next(bundle for task in work.arrays[0].tasks for bundle in task)
-        yield "one job runs: " + shlex.join(command(cluster, first.keys, store.root, "COMMIT"))
+        more = ["--cores", str(first.ask.resources.cpus)] if cluster.scheduler else []
+        yield "one job runs: " + shlex.join(command(cluster, first.keys, store.root, "COMMIT", more=more))
         if cluster.scheduler == "slurm":
             yield from scripts(cluster, submission.draft(store, cluster, work.arrays, "COMMIT", needs=work.needs))
     yield "dry run: nothing was submitted"

@@ -7,6 +7,7 @@ TESTBED = Cluster(
     scheduler="slurm",
     partition="main",
     hours=24.0,
+    cpus_a_gpu=1,  # eight jobs may run at once, on however few cores this machine has
     pack=1.0,
     grace=30,
 )

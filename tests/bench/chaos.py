@@ -199,6 +199,8 @@ def main() -> None:
     parser.add_argument("--datasets", type=int, default=20, help="11 cells each")
     parser.add_argument("--strikes", type=int, default=8, help="what befalls the grid in each round")
     asked = parser.parse_args()
+    if not shutil.which("scontrol") or subprocess.run(["scontrol", "ping"], capture_output=True).returncode:
+        return print("not measured: chaos needs the testbed, make slurm-up")
     bad = 0
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         sets = photos(Path(folder) / "photos", asked.datasets)

@@ -243,7 +243,7 @@ def test_who_needs_anothers_product_waits_for_it(run: Run, known: Catalog) -> No
         "--datasets",
         "digits",
     )
-    ran = run("grid", *words, "--wait", entry="pack=0")
+    ran = run("grid", *words, "--wait", entry="pack=0, cpus_a_gpu=0")  # so that features ask for more
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (sent,) = submissions(known.store)
     first, second = sent.arrays
@@ -260,7 +260,7 @@ def test_who_needs_what_failed_is_blocked_and_goes_on_when_it_is_mended(run: Run
     whole = image.read_bytes()
     image.write_bytes(whole[:40].ljust(len(whole), b"\0"))  # of the same size: another size is another dataset
     words = ("--tasks", "features,knn", "--models", "pixels_8x8", "--datasets", f"imagefolder:{broken}")
-    ran = run("grid", *words, "--wait")
+    ran = run("grid", *words, "--wait", entry="cpus_a_gpu=0")
     assert ran.returncode == 1, ran.stdout + ran.stderr
     now = {key.split("-")[0]: state for key, state in status.states(known).items()}
     assert (now["features"].name, now["knn"].name) == ("failed", "blocked")
