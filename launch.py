@@ -281,7 +281,7 @@ def cancel_command(patterns: tuple[str, ...]) -> None:
 
     known = setup()[1]
     now = status.chosen(status.states(known), patterns)
-    stopping = {key for key, state in now.items() if state.name in ("queued", "running", "unknown", "blocked")}
+    stopping = {key for key, state in now.items() if not state.ended or state.name == "blocked"}
     cancel(known.store, stopping)
     click.echo(f"cancelled {len(stopping)} cells")
 

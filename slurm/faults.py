@@ -9,6 +9,7 @@ from typing import Any
 REQUEUE = "requeue"  # the job goes back into the queue as it is, and on from its checkpoint
 AGAIN = "retry"  # a new job
 MEMORY = "retry with more memory"
+TIME = "retry with more time"
 ELSEWHERE = "retry elsewhere"
 STOP = "stop"
 
@@ -23,7 +24,7 @@ class Policy:
 
 FAULTS = {
     "preempted": Policy(REQUEUE, 100),  # no fault of the cell
-    "time limit": Policy(REQUEUE, 3),  # those in which a checkpoint was saved are not counted
+    "time limit": Policy(TIME, 3),  # with a checkpoint saved, the job goes back into the queue, as often as it takes
     "restarted": Policy(REQUEUE, 5),  # by Slurm: a node failed, somebody requeued it
     "ended": Policy(STOP),  # SIGTERM: whoever sent it decides whether it comes back
     "node failure": Policy(ELSEWHERE, 3),

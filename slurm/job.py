@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -211,25 +212,36 @@ class Allocated(Job):
                 attempt.fail(folder, key=key, kind=fault, message=told, at=time.time(), final=True)
 
     def end(self) -> None:
-        """The scheduler wants this job to end: notes it for the cell at work, and goes back into the queue."""
+        """The scheduler wants this job to end. Notes it for the cell at work; goes back into the queue, unless that
+        would only bring it to the same end; and must be gone soon: a job that Slurm starts again beside its old process
+        is held. After SIGTERM whoever sent it decides whether the job comes back."""
+        if self.here.rank:
+            sys.exit(0)  # rank 0 has the word
         warned = self.told is signal.SIGUSR2
-        if self.here.rank == 0:
-            left = self.array.asked["minutes"] * 60 - (time.time() - self.here.began)
-            fault = "ended" if not warned else "time limit" if left < self.cluster.grace + 90 else "preempted"
-            for key in self.at_work:
+        left = self.array.asked["minutes"] * 60 - (time.time() - self.here.began)
+        fault = "ended" if not warned else "time limit" if left < self.cluster.grace + 90 else "preempted"
+        with suppress(OSError):
+            for key in self.undone(self.at_work):
                 self.note(key, fault, "back into the queue" if warned else "left to Slurm")
-            if warned:
-                self.here.requeue(patience=self.cluster.grace)
-        # After SIGTERM whoever sent it decides whether the job comes back. It must be gone by then: one that is started
-        # again beside its old process is held by Slurm.
+        if warned and self.undone(self.task.keys):
+            self.here.requeue(patience=self.cluster.grace)
         sys.exit(1)
 
+    def undone(self, keys: Iterable[str]) -> list[str]:
+        gone = self.cancelled()
+        return [key for key in keys if key not in gone and not attempt.ended(self.store, key, since=self.begun)]
+
     def note(self, key: str, fault: str, did: str) -> None:
-        folder = self.store.results / key
+        """Adds to a cell's history. A time limit that came before any checkpoint would come again: that is an error,
+        after which the cell is given more time."""
+        folder, where = self.store.results / key, {"node": self.here.node, "job": self.here.job}
         saved = folder / "checkpoint.pt"
-        with suppress(OSError):
-            progress = saved.exists() and saved.stat().st_mtime >= self.here.began
-            attempt.note(folder, fault, did, node=self.here.node, job=self.here.job, progress=progress)
+        progress = saved.exists() and saved.stat().st_mtime >= self.here.began
+        if fault == "time limit" and not progress:
+            told = f"no checkpoint within the {self.array.asked['minutes']} minutes of its job"
+            attempt.fail(folder, key=key, kind=fault, message=told, at=time.time(), **where)
+        else:
+            attempt.note(folder, fault, did, progress=progress, **where)
 
     def leave(self, process: subprocess.Popen[bytes], keys: list[str]) -> float:
         # Before its first cell, a program is at all of them: one that never begins must not be sent back for ever.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
@@ -144,6 +146,10 @@ class _Seek:
 
     def gone(self, key: str, place: Place, life: Life, rest: State) -> State:
         """The state of a cell whose job ended, for the reason that Slurm gives; or without a word from anybody."""
+        with suppress(FileNotFoundError):
+            os.listdir(self.root / key)  # NFS then looks what is there now: the result may be newer than what it knew
+        if (self.root / key / "result.json").exists() and not rest.reason:
+            return self(key)
         begun = attempt.left(Store(self.root.parent), key, since=place.sent.created)
         last = (attempt.history(self.root / key) or [{}])[-1]
         if life.fault == "cancelled":
@@ -160,7 +166,8 @@ class _Seek:
             return State(name, f"{fault}: {told}", fault)
         policy = faults.policy(fault)
         often = faults.times(attempt.history(self.root / key), fault)
-        again = policy.act if policy.act != faults.STOP and often < policy.most else ""
+        wanted = policy.act != faults.STOP and key not in self._cancelled(place.sent)
+        again = policy.act if wanted and often < policy.most else ""
         return State(name, f"{fault}: {told}", fault, again, self.past(key))
 
     def past(self, key: str) -> str:

@@ -48,9 +48,13 @@ class Work:
             memory = faults.memory(history) or estimate.memory_gb(cell) or usual.memory_gb
             return Ask(replace(usual, memory_gb=memory, minutes=0), faults.avoid(history))
 
+        def minutes(cell: Cell) -> float:
+            history = attempt.history(store.results / cell.key)
+            return estimate.minutes(cell) * float(2 ** faults.times(history, "time limit"))
+
         needs = product.needs(among or cells) if needs is None else needs
         limits = _limits(cluster, dry) if cells else Limits()
-        made = arrays(cluster, bundles(cells, estimate.minutes, ask), needs=needs, limits=limits)
+        made = arrays(cluster, bundles(cells, minutes, ask), needs=needs, limits=limits)
         return cls(made, needs, estimate.sources, limits)
 
 

@@ -116,14 +116,13 @@ class Round:
             self.kill_program, self.kill_job, self.preempt, self.requeue, self.node_down, self.restart_controller,
         ]  # fmt: skip
         for _ in range(strikes):
-            time.sleep(self.draw.uniform(0.5, 4))
-            action = self.draw.choice(actions)
-            for _ in range(20):  # until it finds something to strike
-                if action():
+            time.sleep(self.draw.uniform(0.2, 2))
+            for _ in range(30):  # until one finds something to strike
+                if (action := self.draw.choice(actions))():
                     self.struck[action.__name__] += 1
                     break
-                time.sleep(0.3)
-            if self.draw.random() < 0.5:
+                time.sleep(0.2)
+            if self.draw.random() < 0.3:
                 self.launch("status") if self.draw.random() < 0.5 else self.grid(sets)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not re.fullmatch(r"(\d+) cells: \1 done\n", (told := self.grid(sets)).stdout):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from slurm import job, status, submission
+from slurm import allocation, faults, job, status, submission
+from slurm.allocation import Allocation
 from slurm.cluster import Cluster
-from slurm.job import Job
+from slurm.job import Allocated, Job
 from slurm.submission import Sent, Submission, Task
 from suite import attempt, result
 from suite.catalog import Catalog
@@ -138,3 +141,53 @@ def test_an_error_is_kept_even_where_nothing_can_be_written(tmp_path: Path, monk
         monkeypatch.setattr(attempt, "write_json", full)
         attempt.fail(tmp_path, kind="no space", message="x" * 10, trace="y" * 99999, at=1.0)
     assert attempt.error(tmp_path) == {"kind": "no space", "message": "x" * 10, "at": 1.0}
+
+
+def allocated(known: Catalog) -> Allocated:
+    """Rank 0 of a task that Slurm gave 32 minutes."""
+    cluster = Cluster("there", scheduler="slurm")
+    made = submission.draft(known.store, cluster, [], "commit")
+    asked = {"nodes": 1, "gpus": 1, "cpus": 1, "memory_gb": 4.0, "minutes": 32}
+    made.arrays.append(Sent("name", "", asked, [], "", [Task([KEYS], ["0.log"])], "sent", "17"))
+    made.create()
+    return Allocated(cluster, made, made.arrays[0], Allocation("17_0", 0, "18", 0, "n1", 0, 1, 0, 1))
+
+
+def test_a_time_limit_is_an_error_only_before_a_checkpoint(known: Catalog) -> None:
+    here, folders = allocated(known), [known.store.results / key for key in KEYS[:2]]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    time.sleep(0.05)  # a file's time is a few milliseconds behind
+    (folders[0] / "checkpoint.pt").touch()
+    for key in KEYS[:2]:
+        here.note(key, "time limit", "back into the queue")
+    assert [entry["fault"] for entry in attempt.history(folders[0])] == ["time limit"]
+    assert attempt.error(folders[0]) is None
+    assert (attempt.history(folders[1]), (attempt.error(folders[1]) or {})["kind"]) == ([], "time limit")
+    assert here.undone(KEYS) == [KEYS[0], *KEYS[2:]]
+
+
+def test_a_restart_is_noted_for_the_cell_at_work_once_and_not_for_ever(known: Catalog) -> None:
+    folder = known.store.results / KEYS[0]
+    here = allocated(known)
+    for restart in range(1, 8):
+        here.here = replace(here.here, restarts=restart)
+        folder.mkdir(parents=True, exist_ok=True)
+        beat = {"host": "another", "pid": 1, "born": "1", "began": time.time()}
+        write_json(folder / "heartbeat.json", beat)  # a machine that is gone: its heart beat a moment ago
+        here.catch_up()
+        here.catch_up()
+        if attempt.error(folder):
+            break
+    assert [entry["fault"] for entry in attempt.history(folder)] == ["restarted"] * restart
+    assert restart == faults.FAULTS["restarted"].most + 1
+    assert (attempt.error(folder) or {})["kind"] == "restarted"
+
+
+def test_memory_that_did_not_suffice_is_told_apart(known: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = allocated(known)
+    assert here.death(-signal.SIGKILL, peak=3.9)["kind"] == "out of memory"
+    assert here.death(-signal.SIGKILL, peak=1.0) == {"node": "n1", "memory_gb": 4.0}
+    assert "kind" not in here.death(1, peak=3.9)
+    monkeypatch.setattr(allocation, "killed_for_memory", lambda: 1)
+    assert here.death(-signal.SIGKILL, peak=1.0)["kind"] == "out of memory"
