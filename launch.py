@@ -151,7 +151,7 @@ def grid_command(
         now = status.states(known, [cell.key for cell in planned.cells], look=look)
         again = {"absent", "failed", "blocked"} | ({"stale"} if stale else set())
         todo = [cell for cell in planned.cells if now[cell.key].name in again]
-        work = Work.of(cluster, known.store, todo, among=planned.cells, dry=dry_run)
+        work = Work.asked(cluster, known.store, todo, among=planned.cells, dry=dry_run)
         for line in preview.summary(planned, now, work):
             click.echo(line)
         if dry_run:
@@ -160,7 +160,7 @@ def grid_command(
             from slurm.submit import submit
 
             known.record(todo)
-            sent = submit(cluster, known.store, work, now, asked=True)
+            sent = submit(cluster, known.store, work)
             click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
     if wait and not dry_run:
         _wait(known, planned.cells)

@@ -110,7 +110,7 @@ def _complete(key: str, workspace: Workspace, commit: str) -> None:
     print(f"{key}: begun", flush=True)
     outcome = _outcome(cell, workspace)
     how = {"seconds": round(time.time() - began, 3), "finished": time.time(), "commit": commit, "image": ""}
-    used = {"waiting_share": clock.share, **workspace.used}
+    used = {"waiting_share": clock.share, **workspace.used, "retries": len(attempt.history(folder))}
     write_json(folder / "result.json", result.record(cell, outcome, **how, **used, **workspace.environment))
     for left in ("error.json", checkpoint.NAME):
         (folder / left).unlink(missing_ok=True)

@@ -23,6 +23,7 @@ class Allocation:
     ranks: int
     local_rank: int
     cpus: int
+    end: float  # the time limit, in seconds since the epoch; 0 where Slurm does not say
     began: float = field(default_factory=time.time)
 
     @classmethod
@@ -41,6 +42,7 @@ class Allocation:
             ranks=number("SLURM_NTASKS", 1),
             local_rank=number("SLURM_LOCALID"),
             cpus=number("SLURM_CPUS_PER_TASK"),
+            end=number("SLURM_JOB_END_TIME"),
         )
 
     def requeue(self, patience: float) -> None:

@@ -42,7 +42,7 @@ class Cluster:
     setup: tuple[str, ...] = ()  # shell lines before the job, e.g. "module load python"
     cpus_a_gpu: int = 0  # instead of what tasks ask
     gb_a_gpu: float = 0
-    parallel: int = 0  # most array tasks of one grid that run at once
+    parallel: int = 0  # most array tasks of one grid that run at once, shared out over its arrays
     window: int = 0  # most array tasks in the queue at once
     pack: float = 10.0
     grace: int = 90  # seconds between the warning and the end of a job: enough to save a checkpoint

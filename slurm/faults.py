@@ -33,7 +33,7 @@ FAULTS = {
     "lost": Policy(AGAIN, 2),  # began, and is gone without a word
     "store": Policy(AGAIN, 3),
     "no space": Policy(AGAIN, 1),
-    "freed": Policy(AGAIN, 3),  # what it waits for had failed, and is mended
+    "freed": Policy(AGAIN, 3),  # no fault: what it waited for had failed, and is mended
     "cancelled": Policy(STOP),
 }
 """Every kind that is not here (code, bad data, bad weights, diverged, GPU out of memory ...) would fail again: STOP."""
@@ -59,6 +59,7 @@ PHRASES = {
     "exceeded memory limit": "out of memory",
     "oom-kill": "out of memory",
     "oom_kill": "out of memory",
+    "DUE TO JOB REQUEUE": "lost",
     "CANCELLED AT": "cancelled",
 }
 """What Slurm's daemons write into a job's own log -> the fault; for jobs that the queue has forgotten."""
@@ -70,14 +71,22 @@ def policy(fault: str) -> Policy:
 
 def times(history: Sequence[Mapping[str, Any]], fault: str) -> int:
     """How often a fault befell a cell since it was last asked for; without those after which it had got further."""
+    return sum(entry["fault"] == fault and not entry.get("progress") for entry in _since_asked(history))
+
+
+def _since_asked(history: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     asked = [number for number, entry in enumerate(history) if entry["fault"] == ASKED]
-    since = history[asked[-1] + 1 :] if asked else history
-    return sum(entry["fault"] == fault and not entry.get("progress") for entry in since)
+    return history[asked[-1] + 1 :] if asked else history
 
 
 def worn(history: Sequence[Mapping[str, Any]]) -> str:
     """The fault that befell a cell more often than its policy bears, or ''."""
     return next((fault for fault, one in FAULTS.items() if one.act != STOP and times(history, fault) > one.most), "")
+
+
+def minutes(history: Sequence[Mapping[str, Any]]) -> float:
+    """The longest time limit that did not suffice, or 0."""
+    return max((entry.get("minutes", 0.0) for entry in history if entry["fault"] == "time limit"), default=0.0)
 
 
 def memory(history: Sequence[Mapping[str, Any]]) -> float:
@@ -86,6 +95,7 @@ def memory(history: Sequence[Mapping[str, Any]]) -> float:
 
 
 def avoid(history: Sequence[Mapping[str, Any]], most: int = 3) -> tuple[str, ...]:
-    """The last nodes that failed a cell."""
-    nodes = [entry["node"] for entry in history if policy(entry["fault"]).act == ELSEWHERE and entry.get("node")]
+    """The last nodes that failed a cell since it was asked for."""
+    since = _since_asked(history)
+    nodes = [entry["node"] for entry in since if policy(entry["fault"]).act == ELSEWHERE and entry.get("node")]
     return tuple(sorted(dict.fromkeys(nodes[-most:])))

@@ -44,10 +44,17 @@ class Job:
 
     def __call__(self) -> None:
         for keys, log in zip(self.task.bundles, self.task.logs, strict=True):
-            with open(self.folder / log, "ab") as file:
+            with self.opened(log) as file:
                 self.run(keys, file)
             if self.told:
                 return
+
+    def opened(self, log: str) -> IO[bytes]:
+        try:
+            return open(self.folder / log, "ab")
+        except OSError:
+            self.writable()
+            return open(self.folder / log, "ab")
 
     def run(self, keys: list[str], log: IO[bytes]) -> None:
         """Runs one bundle to its end: afterwards each of its cells has a result, an error, or was cancelled."""
@@ -113,7 +120,8 @@ class Job:
         return {}
 
     def writable(self) -> bool:
-        """Waits while the store cannot be written, for half an hour at most: False if it had to wait."""
+        """Waits while the store cannot be written, for half an hour at most: False if it had to wait. A job that the
+        scheduler wants to end does not wait."""
         probe = self.folder / f".{self.task.logs[0]}.probe"
         for waited in range(STORE_TIMES):
             try:
@@ -123,6 +131,8 @@ class Job:
                 probe.unlink()
                 return waited == 0
             except OSError:
+                if self.told:
+                    return False
                 time.sleep(STORE_SECONDS)
         return True
 
@@ -157,6 +167,10 @@ class Allocated(Job):
         if self.told:
             self.end()
 
+    def opened(self, log: str) -> IO[bytes]:
+        # Machines that append to one file over NFS overwrite each other's lines.
+        return super().opened(f"{log}.{self.here.rank}" if self.here.rank else log)
+
     def hear(self, number: int, frame: FrameType | None) -> None:
         self.told = self.told or signal.Signals(number)
 
@@ -172,16 +186,25 @@ class Allocated(Job):
         log.flush()
         if self.here.ranks == 1:
             super().run(ready, log)
-        elif ready:
+        # What rank 0 gave up on, no other rank has to meet it for: they wait for it in vain, and end.
+        elif ready := self.undone(ready) if self.here.rank == 0 else ready:
             self.run_ranks(ready, log)
 
     def run_ranks(self, keys: list[str], log: IO[bytes]) -> None:
-        """One process of several. Rank 0 answers for the cell: it hears of it when another one dies."""
+        """One process of several. Rank 0 answers for the cell: it hears of it when another one dies. Only what the
+        kernel did to that one for memory it cannot know."""
         started = time.time()
         code, why = self.watch(keys, log)
-        if self.told or code == 0 or self.here.rank:
+        if self.told or code == 0 or self.cancelled().intersection(keys):
             return
-        for key in [key for key in keys if not attempt.ended(self.store, key, since=started)]:
+        if self.here.rank and why.get("kind"):
+            time.sleep(5)  # rank 0 writes first
+            keys = [key for key in keys if (self.store.results / key / "error.json").exists()]
+        elif self.here.rank:
+            return
+        else:
+            keys = [key for key in keys if not attempt.ended(self.store, key, since=started)]
+        for key in keys:
             attempt.died(self.store, key, code, log=log.name, **why)
 
     def death(self, code: int, peak: float) -> dict[str, object]:
@@ -209,7 +232,7 @@ class Allocated(Job):
                 (folder / "heartbeat.json").unlink(missing_ok=True)
             if fault := faults.worn(history):
                 told = f"{faults.times(history, fault)} times; the log: {self.folder}"
-                attempt.fail(folder, key=key, kind=fault, message=told, at=time.time(), final=True)
+                attempt.fail(folder, key=key, kind=fault, message=told, at=time.time())
 
     def end(self) -> None:
         """The scheduler wants this job to end. Notes it for the cell at work; goes back into the queue, unless that
@@ -218,12 +241,15 @@ class Allocated(Job):
         if self.here.rank:
             sys.exit(0)  # rank 0 has the word
         warned = self.told is signal.SIGUSR2
-        left = self.array.asked["minutes"] * 60 - (time.time() - self.here.began)
-        fault = "ended" if not warned else "time limit" if left < self.cluster.grace + 90 else "preempted"
-        with suppress(OSError):
+        end = self.here.end or self.here.began + self.array.asked["minutes"] * 60
+        limit = end - time.time() < self.cluster.grace + 90
+        fault = "ended" if not warned else "time limit" if limit else "preempted"
+        left = True
+        with suppress(OSError):  # where the store is away, the job goes back all the same
             for key in self.undone(self.at_work):
                 self.note(key, fault, "back into the queue" if warned else "left to Slurm")
-        if warned and self.undone(self.task.keys):
+            left = bool(self.undone(self.task.keys))
+        if warned and left:
             self.here.requeue(patience=self.cluster.grace)
         sys.exit(1)
 
@@ -252,8 +278,8 @@ class Allocated(Job):
 def main() -> None:
     folder, name = sys.argv[1:]
     made = submission.read(Path(folder))
-    array = next((one for one in made.arrays if one.name == name), None)
-    if array is None:
+    array = next((one for one in made.arrays if one.name == name), None) if made else None
+    if made is None or array is None:
         sys.exit(f"{name}: its launcher was killed while it was sent, and it was sent again under another name")
     here = Allocation.of(os.environ)
     print(f"{name} task {here.index}: job {here.job} on {here.node}, restart {here.restarts}", flush=True)

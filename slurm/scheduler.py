@@ -15,7 +15,7 @@ from slurm.array import Limits
 from suite.entry import Refusal
 
 PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SQUEUE_", "SACCT_", "SCANCEL_", "PMI", "PALS_")
-KEPT = ("SLURM_CONF",)
+KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")
 TRANSIENT = (
     "Socket timed out",
     "Unable to contact slurm controller",

@@ -6,7 +6,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from slurm import faults, scheduler
+from slurm.array import Limits
+from slurm.cluster import Cluster
 from slurm.scheduler import Outage, Queue
 from slurm.submission import Place, Submission, alive, places, submissions
 from suite import attempt, entry, result
@@ -25,6 +26,7 @@ from suite.store import Store
 Found = dict[str, Any]
 Keep = Callable[[str, Found], None]
 LOG_TAIL_BYTES = 4096
+LIMITS_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,15 @@ class Look:
     def __init__(self, *, again: bool = False) -> None:
         self.again, self.first, self.when, self.apart = again, time.time(), 0.0, 0.0
         self.outage, self.seen = "", Queue()
+        self._limits: dict[str, tuple[float, Limits]] = {}
+
+    def limits(self, cluster: Cluster) -> Limits:
+        """What the site takes; asked again after ten minutes."""
+        asked, known = self._limits.get(cluster.name, (0.0, Limits()))
+        if time.time() - asked > LIMITS_SECONDS:
+            known = scheduler.limits(cluster.window)
+            self._limits[cluster.name] = (time.time(), known)
+        return known
 
     def queue(self) -> Queue:
         now = time.time()
@@ -106,6 +117,12 @@ class _Seek:
         self.cancelled: dict[Path, set[str]] = {}
 
     def __call__(self, key: str, keep: Keep | None = None) -> State:
+        state = self.seen(key, keep)
+        if key in self.last and state.name in ("failed", "blocked", "absent") and "result.json" in self.listed(key):
+            return self.seen(key, keep)  # NFS had not shown it; to list a folder makes it look
+        return state
+
+    def seen(self, key: str, keep: Keep | None) -> State:
         try:
             found = result.read(self.root, key)
         except Refusal as unreadable:
@@ -120,7 +137,7 @@ class _Seek:
         place, error = self.last.get(key), attempt.error(self.root / key)
         if place and found and found["finished"] >= place.sent.created:
             place = None  # it ran what was sent last, and became stale since
-        if error and not (place and error["at"] < place.sent.created and self.life(place).alive is not False):
+        if error and not (place and error["at"] < place.sent.created):  # an older one is history
             return self.failed("failed", key, place, error["kind"], error["message"])
         rest = State("stale", why) if found else State("absent")
         if place and key in self._cancelled(place.sent):
@@ -136,29 +153,41 @@ class _Seek:
         if life.alive:
             waits = life.reason if waits_for.name == "done" else f"waits for {need}"
             return State("queued", waits, past=self.past(key))
+        if waits_for.again:
+            return State("queued", f"waits for {need}, which will be: {waits_for.again}")
         if waits_for.name in ("running", "queued", "unknown"):
             return self.failed("blocked", key, place, "freed", f"{need} is {waits_for.name} again")
         if waits_for.name != "done":
             return State("blocked", f"{need} is {waits_for.name}: {waits_for.reason}")
-        if need and life.fault in ("cancelled", "lost"):  # it left when what it waits for had failed; that is mended
-            return self.failed("blocked", key, place, "freed", f"{need} is done now")
         return self.gone(key, place, life, rest)
 
     def gone(self, key: str, place: Place, life: Life, rest: State) -> State:
         """The state of a cell whose job ended, for the reason that Slurm gives; or without a word from anybody."""
-        with suppress(FileNotFoundError):
-            os.listdir(self.root / key)  # NFS then looks what is there now: the result may be newer than what it knew
-        if (self.root / key / "result.json").exists() and not rest.reason:
-            return self(key)
-        begun = attempt.left(Store(self.root.parent), key, since=place.sent.created)
+        never = place.sent.scheduler and not attempt.left(Store(self.root.parent), key, since=place.sent.created)
         last = (attempt.history(self.root / key) or [{}])[-1]
+        if never and self.freed(key, place, life):
+            return self.failed("blocked", key, place, "freed", f"{place.sent.needs[key]} is done now")
         if life.fault == "cancelled":
             return State(rest.name, rest.reason or "cancelled: its job was ended, by scancel or the site", "cancelled")
         if life.fault == "lost" and last.get("fault") == "ended" and last.get("job") == place.job:
             return self.failed("failed", key, place, "preempted", f"told to end, and not cancelled; {life.reason}")
-        if life.fault == "lost" and not begun and not place.log.exists() and place.sent.scheduler:
-            return State(rest.name, rest.reason or f"its job {place.job} left the queue before it began")
+        if life.fault == "lost" and never and not place.log.exists():
+            return State(rest.name, rest.reason or f"{life.reason}; it left the queue before it began")
         return self.failed("failed", key, place, life.fault, life.reason)
+
+    def freed(self, key: str, place: Place, life: Life) -> bool:
+        """Whether a cell that never began left the queue because what it waits for had failed, which is mended."""
+        if key not in place.sent.needs:
+            return False
+        maker = self.last.get(place.sent.needs[key])
+        mended = maker is not None and maker.sent.created > place.sent.created
+        return mended or "Dependency" in life.reason or f"{key}: blocked:" in _tail(place.logs(key)[-1])
+
+    def listed(self, key: str) -> list[str]:
+        try:
+            return os.listdir(self.root / key)
+        except FileNotFoundError:
+            return []
 
     def failed(self, name: str, key: str, place: Place | None, fault: str, told: str) -> State:
         """A state that its fault's policy may end, with what was done before and what will be."""
@@ -198,8 +227,10 @@ class _Seek:
             return Life(True, "sent since the queue was looked at")
         fault = faults.STATES.get(seen.state, "") if seen else ""
         last = _tail(place.log).rpartition(f"job {place.job} on ")[2]  # what was written since it began last
-        fault = fault or next((fault for phrase, fault in faults.PHRASES.items() if phrase in last), "lost")
-        ended = f"{seen.state} on {seen.node}" if seen else "gone"
+        # A step says so after any SIGTERM; whether the job was cancelled, the queue knows while it has the job.
+        phrases = {p: f for p, f in faults.PHRASES.items() if not (seen and f == "cancelled")}
+        fault = fault or next((fault for phrase, fault in phrases.items() if phrase in last), "lost")
+        ended = f"{seen.state} ({seen.reason}) on {seen.node or 'no node'}" if seen else "gone"
         return Life(False, f"its job {place.job} is {ended}; see {place.log}", fault)
 
     def _cancelled(self, sent: Submission) -> set[str]:

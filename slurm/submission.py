@@ -44,8 +44,8 @@ class Task:
 class Sent:
     """An array: what its tasks ask for, its name in the queue, and the scheduler's number for it.
 
-    `state` is "planned" (waits for room in the queue), "sending", "sent", or "void": the scheduler never heard of it,
-    and should it turn up yet, its tasks end at once.
+    `state` is "planned" (waits for room in the queue), "sending" or "sent"; `parallel` tasks may run at once, 0 for
+    all.
     """
 
     name: str
@@ -54,15 +54,24 @@ class Sent:
     avoid: list[str]
     after: str  # the name of the array whose task of the same index must end first
     tasks: list[Task]
+    parallel: int = 0
     state: str = "planned"
     job: str = ""
     at: float = 0.0  # when it was sent
 
+    @property
+    def indices(self) -> list[int]:
+        """Of the tasks that have something to run: others only keep the places of an array that waits for another."""
+        return [index for index, task in enumerate(self.tasks) if task.bundles]
+
+    @property
+    def size(self) -> int:
+        return len(self.indices)
+
 
 @dataclass(frozen=True)
 class Submission:
-    """Arrays that were made together, from one machine. `needs` says for a cell whose result it waits for; `others` are
-    jobs of earlier submissions that must end first."""
+    """Arrays that were made together, from one machine. `needs` says for a cell whose result it waits for."""
 
     folder: Path
     created: float
@@ -71,7 +80,6 @@ class Submission:
     scheduler: str = ""  # as the cluster's
     host: str = field(default_factory=socket.gethostname)
     needs: dict[str, str] = field(default_factory=dict)
-    others: list[str] = field(default_factory=list)
     arrays: list[Sent] = field(default_factory=list)
 
     @property
@@ -86,6 +94,12 @@ class Submission:
     @property
     def keys(self) -> Iterator[str]:
         return (key for _, _, task in self.tasks for key in task.keys)
+
+    @property
+    def unsent(self) -> list[Sent]:
+        """The arrays that are still to be sent; not those that were cancelled before."""
+        waiting, gone = [array for array in self.arrays if array.state != "sent"], self.cancelled
+        return [array for array in waiting if not gone.issuperset(k for t in array.tasks for k in t.keys) or not gone]
 
     def create(self) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -109,16 +123,15 @@ class Submission:
 
 
 def draft(
-    store: Store, cluster: Cluster, arrays: Sequence[Array], commit: str, *, needs: Mapping[str, str] | None = None,
-    others: Sequence[str] = (),
-) -> Submission:  # fmt: skip
+    store: Store, cluster: Cluster, arrays: Sequence[Array], commit: str, *, needs: Mapping[str, str] | None = None
+) -> Submission:
     """What will be sent, in a folder of its own; on disk once it is created."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     folder = store.logs / name
     keys = {key for array in arrays for task in array.tasks for bundle in task for key in bundle.keys}
     own = {key: need for key, need in (needs or {}).items() if key in keys}
-    made = Submission(folder, time.time(), cluster.name, commit, cluster.scheduler, needs=own, others=list(others))
-    count = 0
+    made = Submission(folder, time.time(), cluster.name, commit, cluster.scheduler, needs=own)
+    count, whole = 0, sum(len(array.tasks) for array in arrays)
     for number, array in enumerate(arrays):
         tasks = []
         for bundles in array.tasks:
@@ -127,13 +140,16 @@ def draft(
             count += len(bundles)
         asked = asdict(array.ask.resources) | {"minutes": array.minutes}
         after = "" if array.after is None else f"{name}.{array.after}"
-        made.arrays.append(Sent(f"{name}.{number}", array.image, asked, list(array.ask.avoid), after, tasks))
+        share = max(1, cluster.parallel * len(tasks) // whole) if cluster.parallel else 0
+        made.arrays.append(Sent(f"{name}.{number}", array.image, asked, list(array.ask.avoid), after, tasks, share))
     return made
 
 
-def read(folder: Path) -> Submission:
-    """The submission recorded in a folder."""
+def read(folder: Path) -> Submission | None:
+    """The submission recorded in a folder; None where an older checkout recorded it, whose jobs are none of ours."""
     record = read_json(folder / "submission.json")
+    if "arrays" not in record:
+        return None
     made = [Sent(**one | {"tasks": [Task(**task) for task in one["tasks"]]}) for one in record.pop("arrays")]
     return Submission(**record | {"folder": folder, "arrays": made})
 
@@ -141,7 +157,7 @@ def read(folder: Path) -> Submission:
 def submissions(store: Store) -> list[Submission]:
     """All submissions of a store, oldest first."""
     found = [read(path.parent) for path in store.logs.glob("*/submission.json")]
-    return sorted(found, key=lambda s: s.created)
+    return sorted((one for one in found if one), key=lambda s: s.created)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from slurm import faults, scheduler, submission
+from slurm import scheduler, submission
 from slurm.array import Limits
 from slurm.cluster import CHECKOUT, Cluster
 from slurm.job import Job
 from slurm.scheduler import Outage, Queue
-from slurm.status import State
-from slurm.submission import Sent, Submission, places, submissions
+from slurm.submission import Place, Sent, Submission, places, submissions
 from slurm.work import Work
 from suite import attempt
 from suite.entry import Refusal
@@ -28,36 +27,44 @@ from suite.store import Store
 SBATCH_SECONDS = 30.0  # how long an sbatch may outlive the launcher that started it
 
 
-def submit(cluster: Cluster, store: Store, work: Work, now: Mapping[str, State], *, asked: bool = False) -> Submission:
-    """Records the work, then sends it off, as much as the queue takes. Returns at once. `now` is the state of all cells
-    that others may wait for; `asked` says that a user wants it, so that earlier faults count no more."""
+def submit(cluster: Cluster, store: Store, work: Work) -> Submission:
+    """Records the work, then sends it off, as much as the queue takes, after what waits there already. Returns at
+    once."""
     if not cluster.python and find_spec("torch") is None:
         raise Refusal(f"the jobs need torch, which {sys.executable} does not have: make setup, or see launch.py doctor")
-    last = places(submissions(store))
-    waiting = {need for need in work.needs.values() if need in now and now[need].name in ("queued", "running")}
-    others = sorted({last[need].job for need in waiting if need in last and last[need].array.job})
-    made = submission.draft(store, cluster, work.arrays, revision(), needs=work.needs, others=others)
-    for key in made.keys if asked else ():
-        folder = store.results / key
-        if attempt.history(folder) or attempt.error(folder) or attempt.left(store, key, since=0.0):
-            attempt.note(folder, faults.ASKED, f"sent as {made.folder.name}")
+    before = submissions(store)
+    made = submission.draft(store, cluster, work.arrays, revision(), needs=work.needs)
     made.create()
+    for key, entry in work.notes.items():
+        attempt.note(store.results / key, **entry)
     if cluster.scheduler != "slurm":
         _start(cluster, made, store)
         return made
     try:
-        queue = scheduler.queue()
-        before = {(last[key].array.name, last[key].index) for key in made.keys if key in last}
-        scheduler.cancel(queue[at].job for at in before if at in queue and queue[at].stuck)
-        top_up(cluster, [made], queue, work.limits)
+        queue, when = scheduler.queue(), time.time()
+        _release(store, before, made, queue)
+        own = [one for one in before if one.cluster == cluster.name]
+        top_up(cluster, [*own, made], queue, work.limits, when)
     except Outage as outage:
         raise Refusal(f"Slurm does not answer ({outage}); the next grid or status sends what is not sent yet") from None
     except Refusal as refused:
         made.arrays[:] = [array for array in made.arrays if array.state == "sent"]
         made.write()
+        for key in set(work.notes).difference(made.keys):
+            attempt.take_back(store.results / key)
         went = ", ".join(f"{array.name} as job {array.job}" for array in made.arrays)
         raise Refusal(f"{refused}{f'; sent before that: {went}' if went else ''}") from None
     return made
+
+
+def _release(store: Store, before: Sequence[Submission], made: Submission, queue: Queue) -> None:
+    """Ends jobs that Slurm holds because a node could not start them again, if all that they had left is sent anew."""
+    last, own = places(before), set(made.keys)
+    stuck = {(p.array.name, p.index): p for p in (last[key] for key in own if key in last)}
+    for at, place in stuck.items():
+        left = {key for key in place.task.keys if not (store.results / key / "result.json").exists()}
+        if at in queue and queue[at].stuck and left <= own:
+            scheduler.cancel([queue[at].job])
 
 
 def cancel(store: Store, keys: set[str]) -> None:
@@ -69,44 +76,51 @@ def cancel(store: Store, keys: set[str]) -> None:
             one.cancel(own)
     if not any(one.scheduler for one in sent):
         return
-    last, queue = places(sent), scheduler.queue()
+    try:
+        queue = scheduler.queue()
+    except Outage as outage:
+        told = "their jobs skip these cells, but stay in the queue until you cancel again"
+        raise Refusal(f"Slurm does not answer ({outage}): {told}") from None
+    last = places(sent)
     mine = {(p.array.name, p.index): p for p in (last[key] for key in keys if key in last) if p.sent.scheduler}
     whole = [at for at, place in mine.items() if place.sent.cancelled.issuperset(place.task.keys)]
     scheduler.cancel(queue[at].job for at in whole if at in queue and queue[at].active)
 
 
-def top_up(cluster: Cluster, sent: Sequence[Submission], queue: Queue, limits: Limits) -> int:
-    """Sends the arrays that wait for room in the queue, oldest first, as many as there is room for; says how many
-    tasks. Only one launcher at a time may do so: the caller has the lock."""
-    room = limits.tasks - sum(seen.active for seen in queue.values())
-    count = 0
+def top_up(cluster: Cluster, sent: Sequence[Submission], queue: Queue, limits: Limits, when: float) -> tuple[int, str]:
+    """Sends the arrays that wait for room in the queue, oldest first, as many as there is room for: how many tasks, and
+    in sbatch's words why no more. `when` the queue was looked at. Only one launcher at a time may do so: the caller has
+    the lock."""
+    room, count = limits.tasks - sum(seen.active for seen in queue.values()), 0
+    last = places(sent)
     for made in sent:
-        for array in [found(made, array, queue) for array in made.arrays]:
-            keys = {key for task in array.tasks for key in task.keys}
-            if array.state != "planned" or (keys and keys <= made.cancelled):
+        settled = [found(made, array, queue, when) for array in made.arrays]
+        unsent = made.unsent
+        for array in settled:
+            if array.state != "planned" or array not in unsent:
                 continue
-            if len(array.tasks) > room:
-                return count
+            if array.size > room and (array.size <= limits.tasks or room < limits.tasks):
+                return count, ""
             try:
-                send(cluster, made, array, queue)
+                send(cluster, made, array, dependency(made, array, queue, last, when))
             except Refusal as refused:
-                made.put(array, state="planned")
-                if any(phrase in str(refused) for phrase in scheduler.OVER):
-                    return count
-                raise
-            room -= len(array.tasks)
-            count += len(array.tasks)
-    return count
+                if not any(phrase in str(refused) for phrase in scheduler.OVER):
+                    raise
+                held = f"{array.size} tasks wait; if for ever: cancel them, set `window` in the entry, and grid again"
+                return count, f"{refused}; {held}"
+            room -= array.size
+            count += array.size
+    return count, ""
 
 
-def found(made: Submission, array: Sent, queue: Queue) -> Sent:
+def found(made: Submission, array: Sent, queue: Queue, when: float) -> Sent:
     """Settles an array whose launcher was killed while it was sent: it is in the queue under its name; or it never came
     there, and is planned again under another name, so that the first one, should it turn up late, ends at once."""
     if array.state != "sending":
         return array
     if job := _number(array.name, queue):
         return made.put(array, state="sent", job=job)
-    if time.time() - array.at < SBATCH_SECONDS:
+    if when - array.at < SBATCH_SECONDS:
         return array
     stem, _, again = array.name.partition("+")
     name = f"{stem}+{int(again or 0) + 1}"
@@ -116,24 +130,36 @@ def found(made: Submission, array: Sent, queue: Queue) -> Sent:
     return made.put(array, name=name, state="planned")
 
 
-def send(cluster: Cluster, made: Submission, array: Sent, queue: Queue) -> None:
+def send(cluster: Cluster, made: Submission, array: Sent, dependency: str) -> None:
     """Hands one array to sbatch, in the order: noted, sent, noted."""
     from slurm.script import Script  # loads submitit, 0.2 s: only who submits pays for it
 
-    script = Script(cluster, made.folder, array, dependency(made, array, queue))
+    script = Script(cluster, made.folder, array, dependency)
     array = made.put(array, state="sending", at=time.time())
-    job = scheduler.insist(script.send, lambda: _number(array.name, scheduler.queue()))
-    made.put(array, state="sent", job=job)
+    try:
+        job = scheduler.insist(script.send, lambda: _number(array.name, scheduler.queue()))
+    except Refusal:
+        array = made.put(array, state="planned")
+        if not array.avoid:
+            raise
+        send(cluster, made, made.put(array, avoid=[]), dependency)  # maybe no node is left
+        return
+    made.put(array, state="sent", job=job, at=time.time())
 
 
-def dependency(made: Submission, array: Sent, queue: Queue) -> str:
-    """What an array waits for, in sbatch's words; jobs that Slurm has forgotten have ended."""
-    here = {seen.job for seen in queue.values()} | {seen.job.partition("_")[0] for seen in queue.values()}
+def dependency(made: Submission, array: Sent, queue: Queue, last: Mapping[str, Place], when: float) -> str:
+    """What an array waits for, in sbatch's words: its partner array, task by task, and jobs sent earlier. Jobs that
+    Slurm has forgotten have ended."""
+
+    def waits(other: Sent) -> bool:
+        return other.at > when or any(name == other.name for name, _ in queue)
+
     before = next((one for one in made.arrays if one.name == array.after), None)
-    fresh = before is not None and time.time() - before.at < 60  # sent after the queue was looked at
-    words = [f"aftercorr:{before.job}"] if before and (fresh or before.job in here) else []
-    others = [job for job in made.others if job in here]
-    return ",".join(words + ([":".join(["afterany", *others])] if others else []))
+    words = [f"aftercorr:{before.job}"] if before and waits(before) else []
+    needed = {made.needs[key] for task in array.tasks for key in task.keys if key in made.needs}
+    makers = [last[need] for need in needed if need in last and last[need].sent.folder != made.folder]
+    jobs = sorted({place.job for place in makers if place.array.job and waits(place.array)})
+    return ",".join([*words, *([":".join(["afterany", *jobs])] if jobs else [])])
 
 
 def _number(name: str, queue: Queue) -> str:

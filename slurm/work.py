@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from slurm import faults, scheduler
 from slurm.array import Array, Limits, arrays
-from slurm.cluster import Cluster, asks
+from slurm.cluster import Cluster, asks, ranks
 from slurm.scheduler import Outage
 from suite import attempt, product
 from suite.bundle import Ask, bundles
@@ -16,16 +17,19 @@ from suite.entry import Refusal
 from suite.estimate import Estimate
 from suite.store import Store
 
+Notes = Mapping[str, Mapping[str, Any]]
+
 
 @dataclass(frozen=True)
 class Work:
     """Arrays to send. `needs` says for a cell whose result it waits for, `sources` on how many past results of each
-    task the estimate rests, `limits` what the site takes."""
+    task the estimate rests, `limits` what the site takes; `notes` go into the cells' histories when it is sent."""
 
     arrays: Sequence[Array]
     needs: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, int] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    notes: Notes = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -34,28 +38,43 @@ class Work:
         store: Store,
         cells: Sequence[Cell],
         *,
-        among: Sequence[Cell] = (),
-        needs: Mapping[str, str] | None = None,
-        dry: bool = False,
+        needs: Mapping[str, str],
+        limits: Limits,
+        notes: Notes | None = None,
     ) -> Work:
-        """What runs `cells`, which may wait for others `among` the grid's. Jobs ask for what their task says, or for
-        what past results and faults say better."""
-        estimate = Estimate(store.results, cells)
+        """What runs `cells`. Jobs ask for what their task says, or for what past results and faults say better."""
+        estimate, notes = Estimate(store.results, cells), notes or {}
+        histories = {
+            cell.key: [*attempt.history(store.results / cell.key), *([notes[cell.key]] if cell.key in notes else [])]
+            for cell in cells
+        }
 
         def ask(cell: Cell) -> Ask:
             usual = asks(cluster, cell.task.resources)
-            history = attempt.history(store.results / cell.key)
-            memory = faults.memory(history) or estimate.memory_gb(cell) or usual.memory_gb
+            if ranks(usual) > 1 and cluster.scheduler and not cluster.srun:
+                raise Refusal(f"{cell.task.name} runs in {ranks(usual)} ranks, but the entry says srun=False")
+            history = histories[cell.key]
+            memory = faults.memory(history) or estimate.memory_gb(cell, usual.memory_gb)
             return Ask(replace(usual, memory_gb=memory, minutes=0), faults.avoid(history))
 
         def minutes(cell: Cell) -> float:
-            history = attempt.history(store.results / cell.key)
-            return estimate.minutes(cell) * float(2 ** faults.times(history, "time limit"))
+            return max(estimate.minutes(cell), faults.minutes(histories[cell.key]))
 
-        needs = product.needs(among or cells) if needs is None else needs
-        limits = _limits(cluster, dry) if cells else Limits()
         made = arrays(cluster, bundles(cells, minutes, ask), needs=needs, limits=limits)
-        return cls(made, needs, estimate.sources, limits)
+        return cls(made, needs, estimate.sources, limits, notes)
+
+    @classmethod
+    def asked(
+        cls, cluster: Cluster, store: Store, cells: Sequence[Cell], *, among: Sequence[Cell], dry: bool = False
+    ) -> Work:
+        """What runs `cells`, which somebody asked for and which may wait for others `among` the grid's: faults that
+        befell them before count no more."""
+        folders = {cell.key: store.results / cell.key for cell in cells}
+        before = [key for key, folder in folders.items() if attempt.history(folder) or attempt.error(folder)]
+        before += [key for key in folders if attempt.left(store, key, since=0.0)]
+        notes = {key: {"fault": faults.ASKED, "did": "sent by grid"} for key in before}
+        limits = _limits(cluster, dry) if cells else Limits()
+        return cls.of(cluster, store, cells, needs=product.needs(among), limits=limits, notes=notes)
 
 
 def _limits(cluster: Cluster, dry: bool) -> Limits:

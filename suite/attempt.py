@@ -29,14 +29,15 @@ def left(store: Store, key: str, since: float, *, gone: bool = False) -> bool:
 
 
 def ended(store: Store, key: str, since: float) -> bool:
-    """Whether this cell got its result or its error after `since` (seconds since the epoch)."""
-    for name in ("result.json", "error.json"):
-        try:
-            if (store.results / key / name).stat().st_mtime >= since - 1.0:
-                return True
-        except FileNotFoundError:
-            continue
-    return False
+    """Whether this cell got its result or its error after `since` (seconds since the epoch). An error tells its own
+    time; a result is also that of a moment before, since a file server has a clock of its own."""
+    try:
+        if (store.results / key / "result.json").stat().st_mtime >= since - 1.0:
+            return True
+    except FileNotFoundError:
+        pass
+    found = error(store.results / key)
+    return found is not None and bool(found["at"] >= since)
 
 
 def beats(folder: Path) -> bool:
@@ -110,6 +111,11 @@ def history(folder: Path) -> list[dict[str, Any]]:
 def note(folder: Path, fault: str, did: str, **more: Any) -> None:
     """Adds to a cell's history; only who has the cell does so: its job, or, when that is gone, the launcher."""
     write_json(folder / "history.json", [*history(folder), {"fault": fault, "did": did, "at": time.time(), **more}])
+
+
+def take_back(folder: Path) -> None:
+    """Forgets the last entry of a cell's history: what it says was not done after all."""
+    write_json(folder / "history.json", history(folder)[:-1])
 
 
 def error(folder: Path) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ class Estimate:
         share = MOST // max(sum(map(len, wanted.values())), 1)
         self.sources: dict[str, int] = {}
         self._minutes: dict[tuple[str, ...], float] = {}  # by label; label, model; label, model, dataset
-        self._memory_gb: dict[tuple[str, str], float] = {}
+        self._memory_gb: dict[tuple[str, ...], float] = {}
         for label, models in wanted.items():
             there = _datasets(f"{results}/{label}")
             everything: list[_Past] = []
@@ -68,19 +68,20 @@ class Estimate:
                 return self._minutes[known]
         return cell.task.resources.minutes
 
-    def memory_gb(self, cell: Cell) -> float:
-        """Host memory to ask for: a power of two above what the task ever used with this model; 0 where unknown."""
-        return self._memory_gb.get((cell.task.label, cell.model.name), 0.0)
+    def memory_gb(self, cell: Cell, usual: float) -> float:
+        """Host memory to ask for: a power of two above what the task ever used with this model. Only results on this
+        dataset speak for less than the `usual`: another one may be far smaller."""
+        names = (cell.task.label, cell.model.name, cell.dataset.name)
+        return self._memory_gb.get(names) or max(self._memory_gb.get(names[:2], 0.0), usual)
 
     def _note(self, label: str, model: str, past: list[_Past]) -> None:
-        on: dict[str, list[float]] = {}
+        groups: dict[tuple[str, ...], list[_Past]] = {(label, model): past} if past else {}
         for one in past:
-            on.setdefault(one.dataset, []).append(one.minutes)
-        self._minutes |= {(label, model, dataset): median(minutes) for dataset, minutes in on.items()}
-        if past:
-            self._minutes[label, model] = median(one.minutes for one in past)
-        if peak := max((one.peak_gb for one in past), default=0.0):
-            self._memory_gb[label, model] = 2.0 ** math.ceil(math.log2(max(SPARE * peak, LEAST_GB)))
+            groups.setdefault((label, model, one.dataset), []).append(one)
+        for names, own in groups.items():
+            self._minutes[names] = median(one.minutes for one in own)
+            if peak := max(one.peak_gb for one in own):
+                self._memory_gb[names] = 2.0 ** math.ceil(math.log2(max(SPARE * peak, LEAST_GB)))
 
 
 def _datasets(folder: str) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from rich.console import Console, Group
@@ -61,14 +62,11 @@ def watch(
     console: Console, see: Callable[[], Mapping[str, S]], reasons: Callable[[Mapping[str, S]], Sequence[str]]
 ) -> Mapping[str, S]:
     """The table of states and the reasons, renewed until nothing is on its way, or Ctrl-C."""
-    with Live(console=console, auto_refresh=False) as shown:
-        while True:
+    now: Mapping[str, S] = {}
+    with Live(console=console, auto_refresh=False) as shown, suppress(KeyboardInterrupt):
+        while not now or not all(state.ended for state in now.values()):
+            time.sleep(REFRESH_SECONDS if now else 0)
             now = see()
             named = {key: state.name for key, state in now.items()}
             shown.update(Group(show.states(named), *reasons(now)), refresh=True)
-            if all(state.ended for state in now.values()):
-                return now
-            try:
-                time.sleep(REFRESH_SECONDS)
-            except KeyboardInterrupt:
-                return now
+    return now

@@ -89,10 +89,13 @@ class Round:
         return True
 
     def restart_controller(self) -> bool:
-        """Killed, not stopped: what it had not written down yet, it forgets."""
+        """Stopped, or killed: then it forgets what it had not written down yet, up to five seconds of it."""
         pids = subprocess.run(["pgrep", "-x", "slurmctld"], capture_output=True, text=True).stdout.split()
-        for pid in pids:
-            _kill(int(pid))
+        killed = self.draw.random() < 0.3
+        for pid in map(int, pids):
+            os.kill(pid, signal.SIGKILL if killed else signal.SIGTERM)
+        while any(Path(f"/proc/{pid}/exe").exists() for pid in map(int, pids)):
+            time.sleep(0.1)
         time.sleep(self.draw.uniform(0, 2))
         subprocess.run([ROOT / "slurm/testbed/up"], check=True, capture_output=True)
         return True

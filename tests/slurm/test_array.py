@@ -203,7 +203,7 @@ def test_no_gpu_is_asked_for_where_none_is_wanted() -> None:
 
 
 def test_one_task_is_an_array_too() -> None:
-    assert "#SBATCH --array=0-0%1" in script(SLURM, Ask(Resources()), tasks=1)
+    assert "#SBATCH --array=0%1" in script(SLURM, Ask(Resources()), tasks=1)
 
 
 def test_several_nodes_have_a_rank_a_gpu(known: Catalog) -> None:

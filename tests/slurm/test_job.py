@@ -150,7 +150,7 @@ def allocated(known: Catalog) -> Allocated:
     asked = {"nodes": 1, "gpus": 1, "cpus": 1, "memory_gb": 4.0, "minutes": 32}
     made.arrays.append(Sent("name", "", asked, [], "", [Task([KEYS], ["0.log"])], "sent", "17"))
     made.create()
-    return Allocated(cluster, made, made.arrays[0], Allocation("17_0", 0, "18", 0, "n1", 0, 1, 0, 1))
+    return Allocated(cluster, made, made.arrays[0], Allocation("17_0", 0, "18", 0, "n1", 0, 1, 0, 1, 0.0))
 
 
 def test_a_time_limit_is_an_error_only_before_a_checkpoint(known: Catalog) -> None:

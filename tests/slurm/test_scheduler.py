@@ -13,7 +13,7 @@ from slurm.array import Array, Limits
 from slurm.cluster import Cluster
 from slurm.scheduler import Outage, Seen
 from slurm.submission import Submission
-from suite.bundle import Ask
+from suite.bundle import Ask, Bundle
 from suite.entry import Refusal
 from suite.store import Store
 from suite.task import Resources
@@ -120,9 +120,17 @@ def test_insist_looks_before_it_sends_again() -> None:
     assert told.count("send") == 4
 
 
+def read(made: Submission) -> Submission:
+    """As the next launcher finds it."""
+    found = submission.read(made.folder)
+    assert found
+    return found
+
+
 def drafted(store: Store, tasks: int) -> Submission:
     cluster = Cluster("there", scheduler="slurm")
-    made = submission.draft(store, cluster, [Array("core", Ask(Resources()), 8, ((),) * tasks)] * 3, "commit")
+    task = (Bundle("core", Ask(Resources()), (), 1.0),)
+    made = submission.draft(store, cluster, [Array("core", Ask(Resources()), 8, (task,) * tasks)] * 3, "commit")
     made.create()
     return made
 
@@ -130,20 +138,20 @@ def drafted(store: Store, tasks: int) -> Submission:
 def test_what_was_sent_by_a_launcher_that_died_is_found_by_its_name(tmp_path: Path) -> None:
     made = drafted(Store(tmp_path), 2)
     first = made.put(made.arrays[0], state="sending", at=time.time())
-    assert submit.found(made, first, {(first.name, 0): Seen("PENDING", "", "", "17_0")}).job == "17"
-    assert submission.read(made.folder).arrays[0].state == "sent"
+    assert submit.found(made, first, {(first.name, 0): Seen("PENDING", "", "", "17_0")}, time.time()).job == "17"
+    assert read(made).arrays[0].state == "sent"
 
 
 def test_what_never_came_to_the_queue_is_sent_under_another_name(tmp_path: Path) -> None:
     made = drafted(Store(tmp_path), 2)
     made.put(made.arrays[1], after=made.arrays[0].name)
     late = made.put(made.arrays[0], state="sending", at=time.time())
-    assert submit.found(made, late, {}).state == "sending"  # its sbatch may still be at it
+    assert submit.found(made, late, {}, time.time()).state == "sending"  # its sbatch may still be at it
     late = made.put(late, at=time.time() - 2 * submit.SBATCH_SECONDS)
-    again = submit.found(made, late, {})
+    again = submit.found(made, late, {}, time.time())
     assert (again.state, again.name) == ("planned", f"{late.name}+1")
-    assert submission.read(made.folder).arrays[1].after == again.name
-    assert submit.found(made, made.put(again, state="sending", at=1.0), {}).name == f"{late.name}+2"
+    assert read(made).arrays[1].after == again.name
+    assert submit.found(made, made.put(again, state="sending", at=1.0), {}, time.time()).name == f"{late.name}+2"
 
 
 def test_the_window_is_filled_in_order(tmp_path: Path, fake: Path) -> None:
@@ -152,10 +160,10 @@ def test_the_window_is_filled_in_order(tmp_path: Path, fake: Path) -> None:
     busy = {(f"other{n}", 0): Seen("RUNNING", "", "n0", str(n)) for n in range(5)}
     ended = {(f"ended{n}", 0): Seen("COMPLETED", "", "n0", str(n)) for n in range(50)}
     cluster = Cluster("there", scheduler="slurm")
-    assert submit.top_up(cluster, [made], busy | ended, Limits(tasks=14)) == 8
+    assert submit.top_up(cluster, [made], busy | ended, Limits(tasks=14), time.time()) == (8, "")
     assert [array.state for array in made.arrays] == ["sent", "sent", "planned"]
-    assert submit.top_up(cluster, [made], {}, Limits(tasks=14)) == 4
-    assert all(array.job.isdecimal() for array in submission.read(made.folder).arrays)
+    assert submit.top_up(cluster, [made], {}, Limits(tasks=14), time.time()) == (4, "")
+    assert all(array.job.isdecimal() for array in read(made).arrays)
 
 
 @pytest.mark.parametrize(
@@ -164,5 +172,7 @@ def test_the_window_is_filled_in_order(tmp_path: Path, fake: Path) -> None:
 def test_a_submit_limit_is_a_reason_to_wait(tmp_path: Path, fake: Path, told: str) -> None:
     made = drafted(Store(tmp_path), 4)
     program(fake, "sbatch", f"echo 'sbatch: error: {told}' >&2; exit 1")
-    assert submit.top_up(Cluster("there", scheduler="slurm"), [made], {}, Limits()) == 0
+    count, why = submit.top_up(Cluster("there", scheduler="slurm"), [made], {}, Limits(), time.time())
+    assert count == 0
+    assert told in why
     assert {array.state for array in made.arrays} == {"planned"}

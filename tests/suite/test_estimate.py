@@ -35,7 +35,7 @@ def minutes(results: Path, *cells: Cell) -> list[float]:
 def test_nothing_is_known(tmp_path: Path) -> None:
     note(tmp_path, "linear-v2/pets/a/0", 3.0, peak_gb=3.0)  # another version
     estimate = Estimate(tmp_path, [cell(), cell(task="knn")])
-    assert (estimate.minutes(cell()), estimate.memory_gb(cell())) == (GUESS, 0.0)
+    assert (estimate.minutes(cell()), estimate.memory_gb(cell(), 32.0)) == (GUESS, 32.0)
     assert estimate.sources == {"linear-v1": 0, "knn-v1": 0}
     assert Estimate(tmp_path / "none", [cell()]).minutes(cell()) == GUESS
     assert Estimate(tmp_path, []).sources == {}
@@ -64,19 +64,21 @@ def test_other_models_are_asked_only_where_one_has_no_result(tmp_path: Path) -> 
 )
 def test_memory_is_a_power_of_two_above_the_peak(tmp_path: Path, peak: float, asked: float) -> None:
     note(tmp_path, "linear-v1/pets/a/0", 1.0, peak_gb=peak)
-    assert Estimate(tmp_path, [cell()]).memory_gb(cell()) == asked
+    assert Estimate(tmp_path, [cell()]).memory_gb(cell(), 32.0) == asked
 
 
 def test_memory_is_the_largest_of_the_same_task_and_model(tmp_path: Path) -> None:
     note(tmp_path, "linear-v1/pets/a/0", 1.0)  # an old result: it does not say
     note(tmp_path, "linear-v1/pets/a/1", 1.0, peak_gb=None)
-    assert Estimate(tmp_path, [cell()]).memory_gb(cell()) == 0.0
+    assert Estimate(tmp_path, [cell()]).memory_gb(cell(), 1.0) == 1.0
     note(tmp_path, "linear-v1/pets/a/2", 1.0, peak_gb=2.0)
     note(tmp_path, "linear-v1/dtd/a/0", 1.0, peak_gb=5.0)
     note(tmp_path, "linear-v1/pets/b/0", 1.0, peak_gb=50.0)
     note(tmp_path, "knn-v1/pets/a/0", 1.0, peak_gb=50.0)
     estimate = Estimate(tmp_path, [cell("a"), cell("c")])
-    assert (estimate.memory_gb(cell("a")), estimate.memory_gb(cell("c"))) == (8.0, 0.0)
+    assert [estimate.memory_gb(cell("a", data), 1.0) for data in ("pets", "dtd", "cars")] == [4.0, 8.0, 8.0]
+    assert estimate.memory_gb(cell("a", "cars"), 32.0) == 32.0  # what suffices for a small dataset is not enough
+    assert estimate.memory_gb(cell("c"), 1.0) == 1.0
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"seconds": null}', '{"seconds": "1"}', "{}", '{"seconds": NaN}'])
