@@ -74,17 +74,15 @@ def cancel(store: Store, keys: set[str]) -> None:
     for one in sent:
         if own := keys.intersection(one.keys):
             one.cancel(own)
-    if not any(one.scheduler for one in sent):
-        return
-    try:
-        queue = scheduler.queue()
-    except Outage as outage:
-        told = "their jobs skip these cells, but stay in the queue until you cancel again"
-        raise Refusal(f"Slurm does not answer ({outage}): {told}") from None
     last = places(sent)
     mine = {(p.array.name, p.index): p for p in (last[key] for key in keys if key in last) if p.sent.scheduler}
     whole = [at for at, place in mine.items() if place.sent.cancelled.issuperset(place.task.keys)]
-    scheduler.cancel(queue[at].job for at in whole if at in queue and queue[at].active)
+    try:
+        queue = scheduler.queue() if whole else {}
+        scheduler.cancel(queue[at].job for at in whole if at in queue and queue[at].active)
+    except Outage as outage:
+        told = "their jobs skip these cells, but stay in the queue until you cancel again"
+        raise Refusal(f"Slurm does not answer ({outage}): {told}") from None
 
 
 def top_up(cluster: Cluster, sent: Sequence[Submission], queue: Queue, limits: Limits, when: float) -> tuple[int, str]:
