@@ -111,7 +111,7 @@ def main() -> None:
 @click.option("--datasets", metavar="A,B", help="Datasets: names, LAYOUT:PATH, or folders.")
 @click.option("--seeds", metavar="0,1", help="Seeds: numbers, or a range 0-4.")
 @click.option("--stale", is_flag=True, help="Run stale results again.")
-@click.option("--pack", type=float, metavar="MINUTES", help="Fill array tasks with cells up to this estimate.")
+@click.option("--pack", type=click.FloatRange(0), metavar="MINUTES", help="Fill array tasks up to this estimate.")
 @click.option("--dry-run", is_flag=True, help="Show everything, submit nothing.")
 @click.option("--wait", is_flag=True, help="Stay until all is done, and show the table.")
 @somewhere
@@ -160,7 +160,7 @@ def grid_command(
             from slurm.submit import submit
 
             known.record(todo)
-            sent = submit(cluster, known.store, work)
+            sent = submit(cluster, known.store, work, asked=True)
             click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
     if wait and not dry_run:
         _wait(known, planned.cells)
@@ -280,9 +280,10 @@ def cancel_command(patterns: tuple[str, ...]) -> None:
     from slurm.submit import cancel
 
     known = setup()[1]
-    now = status.chosen(status.states(known), patterns)
-    stopping = {key for key, state in now.items() if not state.ended or state.name == "blocked"}
-    cancel(known.store, stopping)
+    with lock(known.store.logs / ".submitting"):  # what is being sent just now is to be stopped, too
+        now = status.chosen(status.states(known), patterns)
+        stopping = {key for key, state in now.items() if not state.ended or state.name == "blocked"}
+        cancel(known.store, stopping)
     click.echo(f"cancelled {len(stopping)} cells")
 
 

@@ -64,6 +64,11 @@ def limit(cluster: Cluster, task: Iterable[Bundle]) -> int:
     return max(1, math.floor(min(2.0 ** math.ceil(math.log2(asked)), cluster.hours * 60)))
 
 
+def estimated(minutes: float) -> float:
+    """The estimate for which a time limit of so many minutes is asked."""
+    return (minutes - START_MINUTES) / MARGIN
+
+
 def _waits(bundles: Sequence[Bundle], needs: Mapping[str, str]) -> dict[int, int]:
     """number of a bundle -> number of the bundle that it waits for."""
     maker = {key: number for number, bundle in enumerate(bundles) for key in bundle.keys}

@@ -33,7 +33,7 @@ FAULTS = {
     "lost": Policy(AGAIN, 2),  # began, and is gone without a word
     "store": Policy(AGAIN, 3),
     "no space": Policy(AGAIN, 1),
-    "freed": Policy(AGAIN, 3),  # no fault: what it waited for had failed, and is mended
+    "freed": Policy(AGAIN, 10),  # no fault: what it waited for had failed, and is mended
     "cancelled": Policy(STOP),
 }
 """Every kind that is not here (code, bad data, bad weights, diverged, GPU out of memory ...) would fail again: STOP."""
@@ -91,7 +91,8 @@ def minutes(history: Sequence[Mapping[str, Any]]) -> float:
 
 def memory(history: Sequence[Mapping[str, Any]]) -> float:
     """GB to ask for after the last time that memory did not suffice, or 0."""
-    return max((2 * entry["memory_gb"] for entry in history if entry["fault"] == "out of memory"), default=0.0)
+    asked = (entry.get("memory_gb", 0.0) for entry in history if entry["fault"] == "out of memory")
+    return 2 * max(asked, default=0.0)
 
 
 def avoid(history: Sequence[Mapping[str, Any]], most: int = 3) -> tuple[str, ...]:

@@ -67,8 +67,8 @@ class Job:
             waiting = [key for key in waiting if not attempt.ended(self.store, key, since=started)]
             if code == 0 or not waiting:
                 return
-            if self.cancelled().intersection(waiting):
-                continue
+            if code == LEFT or self.cancelled().intersection(waiting):
+                continue  # it was told to leave
             if not self.writable():
                 continue  # nobody is to blame
             # Whoever was at work is to blame; a process that ended before its first cell would do so for every one.
@@ -161,11 +161,13 @@ class Allocated(Job):
     def __call__(self) -> None:
         for name in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(name, self.hear)
-        if self.here.rank == 0:
-            self.catch_up()
-        super().__call__()
-        if self.told:
-            self.end()
+        try:
+            if self.here.rank == 0:
+                self.catch_up()
+            super().__call__()
+        finally:  # also where the store is away
+            if self.told:
+                self.end()
 
     def opened(self, log: str) -> IO[bytes]:
         # Machines that append to one file over NFS overwrite each other's lines.
@@ -220,10 +222,8 @@ class Allocated(Job):
     def catch_up(self) -> None:
         """After a restart: notes what ended the last one without a word, and gives up on cells that this befell too
         often."""
-        for key in self.task.keys:
+        for key in self.undone(self.task.keys):
             folder = self.store.results / key
-            if attempt.ended(self.store, key, since=self.begun):
-                continue
             history = attempt.history(folder)
             if self.here.restarts and attempt.left(self.store, key, since=self.begun, gone=True):
                 if sum(entry.get("job") == self.here.job for entry in history) < self.here.restarts:
@@ -265,7 +265,8 @@ class Allocated(Job):
         progress = saved.exists() and saved.stat().st_mtime >= self.here.began
         if fault == "time limit" and not progress:
             told = f"no checkpoint within the {self.array.asked['minutes']} minutes of its job"
-            attempt.fail(folder, key=key, kind=fault, message=told, at=time.time(), **where)
+            minutes = self.array.asked["minutes"]
+            attempt.fail(folder, key=key, kind=fault, message=told, at=time.time(), minutes=minutes, **where)
         else:
             attempt.note(folder, fault, did, progress=progress, **where)
 

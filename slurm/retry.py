@@ -32,7 +32,7 @@ def tend(known: Catalog, now: Mapping[str, State], look: Look) -> Iterator[str]:
         for name in sorted({one.cluster for one in sent}):
             own = [one for one in sent if one.cluster == name]
             mended = {key: place for key, place in again.items() if place.sent.cluster == name}
-            if (mended or any(one.unsent for one in own)) and look.queue() is not None and not look.outage:
+            if (mended or any(one.unsent for one in own)) and look.fresh():
                 try:
                     yield from _tend(find(name), known, own, mended, now, look)
                 except (Outage, Refusal) as trouble:
@@ -61,7 +61,7 @@ def _tend(
             yield f"{key}: not sent again: {unknown}"
     if not cells:
         return
-    notes = {cell.key: _note(known, cell.key, again[cell.key], now[cell.key], look) for cell in cells}
+    notes = {cell.key: [_note(known, cell.key, again[cell.key], now[cell.key], look)] for cell in cells}
     needs = {key: place.sent.needs[key] for key, place in again.items() if key in place.sent.needs}
     work = Work.of(cluster, known.store, cells, needs=needs, limits=limits, notes=notes)
     name = submit.submit(cluster, known.store, work).folder.name

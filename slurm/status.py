@@ -26,6 +26,7 @@ from suite.store import Store
 Found = dict[str, Any]
 Keep = Callable[[str, Found], None]
 LOG_TAIL_BYTES = 4096
+NEVER = "DependencyNeverSatisfied"  # why Slurm, and nobody else, cancelled a job
 LIMITS_SECONDS = 600.0
 
 
@@ -61,8 +62,15 @@ class Look:
 
     def __init__(self, *, again: bool = False) -> None:
         self.again, self.first, self.when, self.apart = again, time.time(), 0.0, 0.0
-        self.outage, self.seen = "", Queue()
+        self.outage, self.seen, self.tended = "", Queue(), 0.0
         self._limits: dict[str, tuple[float, Limits]] = {}
+
+    def fresh(self) -> bool:
+        """Whether Slurm answers, and nobody has acted on this answer yet: who stays acts once a look, not at every
+        poll."""
+        self.queue()
+        acted, self.tended = self.tended == self.when, self.when
+        return not acted and not self.outage
 
     def limits(self, cluster: Cluster) -> Limits:
         """What the site takes; asked again after ten minutes."""
@@ -153,6 +161,8 @@ class _Seek:
         if life.alive:
             waits = life.reason if waits_for.name == "done" else f"waits for {need}"
             return State("queued", waits, past=self.past(key))
+        if life.fault == "cancelled" and NEVER not in life.reason:
+            return State(rest.name, rest.reason or "cancelled: its job was ended, by scancel or the site", "cancelled")
         if waits_for.again:
             return State("queued", f"waits for {need}, which will be: {waits_for.again}")
         if waits_for.name in ("running", "queued", "unknown"):
@@ -167,8 +177,6 @@ class _Seek:
         last = (attempt.history(self.root / key) or [{}])[-1]
         if never and self.freed(key, place, life):
             return self.failed("blocked", key, place, "freed", f"{place.sent.needs[key]} is done now")
-        if life.fault == "cancelled":
-            return State(rest.name, rest.reason or "cancelled: its job was ended, by scancel or the site", "cancelled")
         if life.fault == "lost" and last.get("fault") == "ended" and last.get("job") == place.job:
             return self.failed("failed", key, place, "preempted", f"told to end, and not cancelled; {life.reason}")
         if life.fault == "lost" and never and not place.log.exists():
@@ -181,7 +189,7 @@ class _Seek:
             return False
         maker = self.last.get(place.sent.needs[key])
         mended = maker is not None and maker.sent.created > place.sent.created
-        return mended or "Dependency" in life.reason or f"{key}: blocked:" in _tail(place.logs(key)[-1])
+        return mended or NEVER in life.reason or f"{key}: blocked:" in "".join(map(_tail, place.logs(key)))
 
     def listed(self, key: str) -> list[str]:
         try:

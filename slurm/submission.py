@@ -117,6 +117,13 @@ class Submission:
         self.write()
         return changed
 
+    def drop(self, array: Sent) -> list[str]:
+        """Forgets an array, and those that wait for it, which were never sent: their keys."""
+        gone = [one for one in self.arrays if array.name in (one.name, one.after)]
+        self.arrays[:] = [one for one in self.arrays if one not in gone]
+        self.write()
+        return [key for one in gone for task in one.tasks for key in task.keys]
+
     def cancel(self, keys: Iterable[str]) -> None:
         """Asks the jobs to stop these cells: they look at this list every now and then."""
         write_json(self.folder / "cancelled.json", sorted(self.cancelled.union(keys)))
@@ -130,7 +137,9 @@ def draft(
     folder = store.logs / name
     keys = {key for array in arrays for task in array.tasks for bundle in task for key in bundle.keys}
     own = {key: need for key, need in (needs or {}).items() if key in keys}
-    made = Submission(folder, time.time(), cluster.name, commit, cluster.scheduler, needs=own)
+    # Later than any error that it shall mend, even where a node's clock goes ahead of ours.
+    errors = [found["at"] + 0.001 for key in keys if (found := attempt.error(store.results / key))]
+    made = Submission(folder, max([time.time(), *errors]), cluster.name, commit, cluster.scheduler, needs=own)
     count, whole = 0, sum(len(array.tasks) for array in arrays)
     for number, array in enumerate(arrays):
         tasks = []
@@ -150,6 +159,7 @@ def read(folder: Path) -> Submission | None:
     record = read_json(folder / "submission.json")
     if "arrays" not in record:
         return None
+    record.pop("others", None)
     made = [Sent(**one | {"tasks": [Task(**task) for task in one["tasks"]]}) for one in record.pop("arrays")]
     return Submission(**record | {"folder": folder, "arrays": made})
 
@@ -180,9 +190,11 @@ class Place:
         return self.sent.folder / f"{self.array.job}_{self.index}_0_log.out"
 
     def logs(self, key: str) -> list[Path]:
-        """All that was written about a cell: its job's log, and its program's."""
-        own = [log for keys, log in zip(self.task.bundles, self.task.logs, strict=True) if key in keys]
-        return [*([self.log] if self.sent.scheduler else []), *(self.sent.folder / log for log in own)]
+        """All that was written about a cell: its job's log, and its program's; each of every rank."""
+        own = next(log for keys, log in zip(self.task.bundles, self.task.logs, strict=True) if key in keys)
+        others = sorted(self.sent.folder.glob(f"{self.array.job}_{self.index}_[1-9]*_log.out"))
+        job = [self.log, *others] if self.sent.scheduler else []
+        return [*job, self.sent.folder / own, *sorted(self.sent.folder.glob(f"{own}.[1-9]*"))]
 
 
 def places(sent: Iterable[Submission]) -> dict[str, Place]:

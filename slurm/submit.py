@@ -27,33 +27,27 @@ from suite.store import Store
 SBATCH_SECONDS = 30.0  # how long an sbatch may outlive the launcher that started it
 
 
-def submit(cluster: Cluster, store: Store, work: Work) -> Submission:
+def submit(cluster: Cluster, store: Store, work: Work, *, asked: bool = False) -> Submission:
     """Records the work, then sends it off, as much as the queue takes, after what waits there already. Returns at
-    once."""
+    once. What Slurm refuses is told to who `asked` for it, and otherwise written down as the cells' error."""
     if not cluster.python and find_spec("torch") is None:
         raise Refusal(f"the jobs need torch, which {sys.executable} does not have: make setup, or see launch.py doctor")
     before = submissions(store)
     made = submission.draft(store, cluster, work.arrays, revision(), needs=work.needs)
     made.create()
-    for key, entry in work.notes.items():
-        attempt.note(store.results / key, **entry)
+    for key, entries in work.notes.items():
+        for entry in entries:
+            attempt.note(store.results / key, **entry)
     if cluster.scheduler != "slurm":
         _start(cluster, made, store)
         return made
     try:
         queue, when = scheduler.queue(), time.time()
-        _release(store, before, made, queue)
         own = [one for one in before if one.cluster == cluster.name]
-        top_up(cluster, [*own, made], queue, work.limits, when)
+        top_up(cluster, [*own, made], queue, work.limits, when, asked=made if asked else None)
+        _release(store, before, made, queue)
     except Outage as outage:
         raise Refusal(f"Slurm does not answer ({outage}); the next grid or status sends what is not sent yet") from None
-    except Refusal as refused:
-        made.arrays[:] = [array for array in made.arrays if array.state == "sent"]
-        made.write()
-        for key in set(work.notes).difference(made.keys):
-            attempt.take_back(store.results / key)
-        went = ", ".join(f"{array.name} as job {array.job}" for array in made.arrays)
-        raise Refusal(f"{refused}{f'; sent before that: {went}' if went else ''}") from None
     return made
 
 
@@ -85,30 +79,54 @@ def cancel(store: Store, keys: set[str]) -> None:
         raise Refusal(f"Slurm does not answer ({outage}): {told}") from None
 
 
-def top_up(cluster: Cluster, sent: Sequence[Submission], queue: Queue, limits: Limits, when: float) -> tuple[int, str]:
+def top_up(
+    cluster: Cluster,
+    sent: Sequence[Submission],
+    queue: Queue,
+    limits: Limits,
+    when: float,
+    *,
+    asked: Submission | None = None,
+) -> tuple[int, str]:
     """Sends the arrays that wait for room in the queue, oldest first, as many as there is room for: how many tasks, and
     in sbatch's words why no more. `when` the queue was looked at. Only one launcher at a time may do so: the caller has
-    the lock."""
-    room, count = limits.tasks - sum(seen.active for seen in queue.values()), 0
-    last = places(sent)
+    the lock. An array that Slurm refuses is dropped, and its cells fail; if it is one that was `asked` for just now,
+    that is a Refusal, once all others are sent."""
+    last, count, refusals = places(sent), 0, []
+    room = limits.tasks - sum(seen.active for seen in queue.values())
+    room -= sum(array.size for made in sent for array in made.arrays if array.state == "sent" and array.at > when)
     for made in sent:
-        settled = [found(made, array, queue, when) for array in made.arrays]
-        unsent = made.unsent
-        for array in settled:
-            if array.state != "planned" or array not in unsent:
+        for name in [found(made, array, queue, when).name for array in made.arrays]:
+            array = next((array for array in made.unsent if array.name == name), None)
+            if array is None:
                 continue
+            if array.state == "sending":  # another launcher's, of a moment ago: what follows may have to wait for it
+                return count, ""
             if array.size > room and (array.size <= limits.tasks or room < limits.tasks):
                 return count, ""
             try:
                 send(cluster, made, array, dependency(made, array, queue, last, when))
             except Refusal as refused:
-                if not any(phrase in str(refused) for phrase in scheduler.OVER):
-                    raise
-                held = f"{array.size} tasks wait; if for ever: cancel them, set `window` in the entry, and grid again"
-                return count, f"{refused}; {held}"
+                if any(phrase in str(refused) for phrase in scheduler.OVER):
+                    return count, f"{refused}; {array.size} tasks wait; if for ever: cancel them, and set `window`"
+                dropped = made.drop(array)
+                if made is asked:
+                    refusals.append(str(refused))
+                else:
+                    _fail(Store(made.folder.parent.parent), dropped, str(refused))
+                continue
             room -= array.size
             count += array.size
+    if refusals and asked:
+        went = ", ".join(f"{array.name} as job {array.job}" for array in asked.arrays if array.state == "sent")
+        raise Refusal(f"{'; '.join(dict.fromkeys(refusals))}{f'; sent all the same: {went}' if went else ''}")
     return count, ""
+
+
+def _fail(store: Store, keys: Sequence[str], told: str) -> None:
+    for key in keys:
+        (store.results / key).mkdir(parents=True, exist_ok=True)
+        attempt.fail(store.results / key, key=key, kind="refused", message=told, at=time.time())
 
 
 def found(made: Submission, array: Sent, queue: Queue, when: float) -> Sent:
@@ -136,9 +154,9 @@ def send(cluster: Cluster, made: Submission, array: Sent, dependency: str) -> No
     array = made.put(array, state="sending", at=time.time())
     try:
         job = scheduler.insist(script.send, lambda: _number(array.name, scheduler.queue()))
-    except Refusal:
+    except Refusal as refused:
         array = made.put(array, state="planned")
-        if not array.avoid:
+        if not array.avoid or any(phrase in str(refused) for phrase in scheduler.OVER):
             raise
         send(cluster, made, made.put(array, avoid=[]), dependency)  # maybe no node is left
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slurm import faults, scheduler
-from slurm.array import Array, Limits, arrays
+from slurm.array import Array, Limits, arrays, estimated
 from slurm.cluster import Cluster, asks, ranks
 from slurm.scheduler import Outage
 from suite import attempt, product
@@ -17,7 +17,7 @@ from suite.entry import Refusal
 from suite.estimate import Estimate
 from suite.store import Store
 
-Notes = Mapping[str, Mapping[str, Any]]
+Notes = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,23 @@ class Work:
         notes: Notes | None = None,
     ) -> Work:
         """What runs `cells`. Jobs ask for what their task says, or for what past results and faults say better."""
-        estimate, notes = Estimate(store.results, cells), notes or {}
-        histories = {
-            cell.key: [*attempt.history(store.results / cell.key), *([notes[cell.key]] if cell.key in notes else [])]
-            for cell in cells
-        }
+        estimate = Estimate(store.results, cells)
+        noted: Notes = {} if notes is None else notes
+        histories = {cell.key: [*attempt.history(store.results / cell.key), *noted.get(cell.key, ())] for cell in cells}
 
         def ask(cell: Cell) -> Ask:
             usual = asks(cluster, cell.task.resources)
             if ranks(usual) > 1 and cluster.scheduler and not cluster.srun:
                 raise Refusal(f"{cell.task.name} runs in {ranks(usual)} ranks, but the entry says srun=False")
             history = histories[cell.key]
-            memory = faults.memory(history) or estimate.memory_gb(cell, usual.memory_gb)
+            memory = max(faults.memory(history), estimate.memory_gb(cell, usual.memory_gb))
             return Ask(replace(usual, memory_gb=memory, minutes=0), faults.avoid(history))
 
         def minutes(cell: Cell) -> float:
-            return max(estimate.minutes(cell), faults.minutes(histories[cell.key]))
+            return max(estimate.minutes(cell), estimated(2 * faults.minutes(histories[cell.key])))
 
         made = arrays(cluster, bundles(cells, minutes, ask), needs=needs, limits=limits)
-        return cls(made, needs, estimate.sources, limits, notes)
+        return cls(made, needs, estimate.sources, limits, noted)
 
     @classmethod
     def asked(
@@ -69,12 +67,19 @@ class Work:
     ) -> Work:
         """What runs `cells`, which somebody asked for and which may wait for others `among` the grid's: faults that
         befell them before count no more."""
-        folders = {cell.key: store.results / cell.key for cell in cells}
-        before = [key for key, folder in folders.items() if attempt.history(folder) or attempt.error(folder)]
-        before += [key for key in folders if attempt.left(store, key, since=0.0)]
-        notes = {key: {"fault": faults.ASKED, "did": "sent by grid"} for key in before}
+        notes = {cell.key: noted for cell in cells if (noted := _before(store, cell.key))}
         limits = _limits(cluster, dry) if cells else Limits()
         return cls.of(cluster, store, cells, needs=product.needs(among), limits=limits, notes=notes)
+
+
+def _before(store: Store, key: str) -> list[dict[str, Any]]:
+    """What a cell's history gets when it is asked for again: how it stands, if that says what to ask for, and that."""
+    error = attempt.error(store.results / key)
+    if not error and not attempt.history(store.results / key) and not attempt.left(store, key, since=0.0):
+        return []
+    asked = {name: error[name] for name in ("memory_gb", "minutes") if name in error} if error else {}
+    last = [{"fault": error["kind"], "did": "none", **asked}] if error and asked else []
+    return [*last, {"fault": faults.ASKED, "did": "sent by grid"}]
 
 
 def _limits(cluster: Cluster, dry: bool) -> Limits:

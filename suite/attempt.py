@@ -24,8 +24,15 @@ RESERVED_BYTES = 8192
 def left(store: Store, key: str, since: float, *, gone: bool = False) -> bool:
     """Whether somebody began this cell after `since` (seconds since the epoch) and is gone without ending it. The
     caller may know that they are `gone`; a heartbeat of another machine tells it only after a minute."""
-    beat = read_json(store.results / key / "heartbeat.json")
-    return beat is not None and beat["began"] >= since and (gone or not beats(store.results / key))
+    path = store.results / key / "heartbeat.json"
+    try:
+        began = path.stat().st_mtime
+        began = read_json(path)["began"]
+    except FileNotFoundError:
+        return False
+    except Refusal:  # torn by a crash, or being written: the file's own time has to do
+        pass
+    return began >= since and (gone or not beats(store.results / key))
 
 
 def ended(store: Store, key: str, since: float) -> bool:
@@ -111,11 +118,6 @@ def history(folder: Path) -> list[dict[str, Any]]:
 def note(folder: Path, fault: str, did: str, **more: Any) -> None:
     """Adds to a cell's history; only who has the cell does so: its job, or, when that is gone, the launcher."""
     write_json(folder / "history.json", [*history(folder), {"fault": fault, "did": did, "at": time.time(), **more}])
-
-
-def take_back(folder: Path) -> None:
-    """Forgets the last entry of a cell's history: what it says was not done after all."""
-    write_json(folder / "history.json", history(folder)[:-1])
 
 
 def error(folder: Path) -> dict[str, Any] | None:

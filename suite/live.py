@@ -62,11 +62,11 @@ def watch(
     console: Console, see: Callable[[], Mapping[str, S]], reasons: Callable[[Mapping[str, S]], Sequence[str]]
 ) -> Mapping[str, S]:
     """The table of states and the reasons, renewed until nothing is on its way, or Ctrl-C."""
-    now: Mapping[str, S] = {}
+    now: Mapping[str, S] | None = None
     with Live(console=console, auto_refresh=False) as shown, suppress(KeyboardInterrupt):
-        while not now or not all(state.ended for state in now.values()):
-            time.sleep(REFRESH_SECONDS if now else 0)
+        while now is None or not all(state.ended for state in now.values()):
+            time.sleep(0 if now is None else REFRESH_SECONDS)
             now = see()
             named = {key: state.name for key, state in now.items()}
             shown.update(Group(show.states(named), *reasons(now)), refresh=True)
-    return now
+    return now or {}

@@ -23,7 +23,7 @@ from suite.store import write_json
 
 THERE = Cluster("testbed", scheduler="slurm")
 MAKER, KEY = "features-v1/digits/pixels_8x8/0", "knn-v1/digits/pixels_8x8/0"
-ASKED = {"nodes": 1, "gpus": 1, "cpus": 1, "memory_gb": 8.0, "minutes": 32}
+ASKED = {"nodes": 1, "gpus": 1, "cpus": 1, "memory_gb": 32.0, "minutes": 32}
 
 
 class Site:
@@ -166,7 +166,7 @@ def test_who_waits_for_what_will_be_tried_again_is_queued(site: Site) -> None:
 
 def test_who_was_blocked_is_freed_by_a_maker_that_was_sent_later(site: Site) -> None:
     made = site.send(KEY, needs={KEY: MAKER})
-    site.says(made, "CANCELLED", "DependencyNeverSatisfied")
+    site.says(made, "CANCELLED", status.NEVER)
     site.fail(MAKER, "code")
     assert site.state().name == "blocked"
     time.sleep(0.01)
@@ -222,12 +222,12 @@ def test_a_retry_is_noted_with_what_was_asked(site: Site, monkeypatch: pytest.Mo
     told = list(retry.tend(site.known, status.states(site.known), Look()))
     assert "out of memory: retry with more memory" in told[0]
     (work,) = sent
-    assert work.notes[KEY]["node"] == "n2"
-    assert work.notes[KEY]["memory_gb"] == 8.0
-    assert [array.ask.resources.memory_gb for array in work.arrays] == [16.0]
+    assert work.notes[KEY][0]["node"] == "n2"
+    assert work.notes[KEY][0]["memory_gb"] == 32.0
+    assert [array.ask.resources.memory_gb for array in work.arrays] == [64.0]
 
 
-def test_nothing_is_noted_where_nothing_was_sent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_that_slurm_refuses_is_not_tried_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*words: str, timeout: float = 0) -> str:
         raise Refusal("sbatch: error: invalid account")
 
@@ -235,10 +235,10 @@ def test_nothing_is_noted_where_nothing_was_sent(site: Site, monkeypatch: pytest
     monkeypatch.setattr("slurm.script.call", refuse)
     monkeypatch.setattr(scheduler, "limits", lambda most: Limits())
     site.says(site.send(KEY), "NODE_FAIL")
-    told = list(retry.tend(site.known, status.states(site.known), Look()))
-    assert "invalid account" in told[0]
-    assert attempt.history(site.known.store.results / KEY) == []
-    assert site.state().again == faults.ELSEWHERE
+    list(retry.tend(site.known, status.states(site.known), Look()))
+    assert site.state().reason == "refused: sbatch: error: invalid account"
+    assert (site.state().again, site.state().ended) == ("", True)
+    assert list(retry.tend(site.known, status.states(site.known), Look())) == []
 
 
 def test_a_record_of_an_older_checkout_is_passed_over(site: Site) -> None:
@@ -256,3 +256,71 @@ def test_looks_are_apart_and_further_apart_in_an_outage(site: Site) -> None:
     site.away, look.when = "Socket timed out", 1.0
     look.queue()
     assert (look.outage, look.apart) == ("Socket timed out", 10.0)
+
+
+def test_one_refused_array_does_not_keep_others_from_the_queue(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "knn-v1/digits/random_resnet18/0"
+    first, second = site.send(KEY, state="planned", job=""), site.send(other, state="planned", job="")
+    words: list[str] = []
+
+    def sbatch(*said: str, timeout: float = 0) -> str:
+        words.append(said[1])
+        if first.folder.name in said[1]:
+            raise Refusal("sbatch: error: Memory specification can not be satisfied")
+        return "Submitted batch job 99"
+
+    monkeypatch.setattr("slurm.script.call", sbatch)
+    assert submit.top_up(THERE, [first, second], {}, Limits(), time.time()) == (1, "")
+    assert site.state().reason == "refused: sbatch: error: Memory specification can not be satisfied"
+    assert (len(words), second.arrays[0].job, first.arrays) == (2, "99", [])
+
+
+def test_who_stays_acts_once_a_look(site: Site) -> None:
+    look = Look(again=True)
+    assert [look.fresh() for _ in range(3)] == [True, False, False]
+    look.when = 1.0
+    assert look.fresh()
+
+
+def test_what_was_sent_since_the_look_takes_its_room(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slurm.script.call", lambda *said, timeout: "Submitted batch job 99")
+    sent = [site.send(f"knn-v1/digits/random_resnet{n}/0", state="planned", job="") for n in (18, 34, 50)]
+    looked = time.time()
+    assert submit.top_up(THERE, sent, {}, Limits(tasks=2), looked) == (2, "")
+    assert submit.top_up(THERE, sent, {}, Limits(tasks=2), looked) == (0, "")
+    assert submit.top_up(THERE, sent, {}, Limits(tasks=2), time.time()) == (1, "")
+
+
+def test_a_torn_heartbeat_hides_nothing(site: Site) -> None:
+    site.says(site.send(KEY), "NODE_FAIL")
+    folder = site.known.store.results / KEY
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "heartbeat.json").write_text("")
+    assert site.state().fault == "node failure"
+    assert Work.asked(THERE, site.known.store, [], among=[]).arrays == []
+
+
+def test_a_node_whose_clock_goes_ahead_costs_no_retry(site: Site) -> None:
+    site.fail(KEY, "killed", ago=-5.0)
+    cell = site.known.cell(KEY)
+    work = Work.of(THERE, site.known.store, [cell], needs={}, limits=Limits())
+    made = submission.draft(site.known.store, THERE, work.arrays, "commit")
+    assert made.created > time.time() + 4
+    assert not attempt.ended(site.known.store, KEY, since=made.created)
+
+
+def test_time_and_memory_double_and_are_remembered_when_asked_for_again(site: Site) -> None:
+    cell = site.known.cell(KEY)
+    site.fail(KEY, "time limit", minutes=128)
+    work = Work.of(
+        THERE,
+        site.known.store,
+        [cell],
+        needs={},
+        limits=Limits(),
+        notes={KEY: [{"fault": "time limit", "minutes": 128}]},
+    )
+    assert [array.minutes for array in work.arrays] == [256]
+    entries = Work.asked(Cluster("local"), site.known.store, [cell], among=[]).notes[KEY]
+    assert [entry["fault"] for entry in entries] == ["time limit", faults.ASKED]
+    assert faults.minutes(entries) == 128
