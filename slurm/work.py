@@ -77,7 +77,7 @@ def _before(store: Store, key: str) -> list[dict[str, Any]]:
     error = attempt.error(store.results / key)
     if not error and not attempt.history(store.results / key) and not attempt.left(store, key, since=0.0):
         return []
-    asked = {name: error[name] for name in ("memory_gb", "minutes") if name in error} if error else {}
+    asked: dict[str, Any] = {name: error[name] for name in ("memory_gb", "minutes") if name in error} if error else {}
     last = [{"fault": error["kind"], "did": "none", **asked}] if error and asked else []
     return [*last, {"fault": faults.ASKED, "did": "sent by grid"}]
 
