@@ -225,8 +225,10 @@ class Allocated(Job):
         for key in self.undone(self.task.keys):
             folder = self.store.results / key
             history = attempt.history(folder)
-            if self.here.restarts and attempt.left(self.store, key, since=self.begun, gone=True):
-                if sum(entry.get("job") == self.here.job for entry in history) < self.here.restarts:
+            # Not only where Slurm counts a restart: a controller that was killed may have forgotten the last ones.
+            if attempt.left(self.store, key, since=self.begun, gone=self.here.restarts > 0):
+                start = attempt.began(folder) or 0.0
+                if not any(entry.get("job") == self.here.job and entry["at"] >= start for entry in history):
                     attempt.note(folder, "restarted", "started again by Slurm", node=self.here.node, job=self.here.job)
                     history = attempt.history(folder)
                 (folder / "heartbeat.json").unlink(missing_ok=True)
@@ -242,12 +244,11 @@ class Allocated(Job):
             sys.exit(0)  # rank 0 has the word
         warned = self.told is signal.SIGUSR2
         end = self.here.end or self.here.began + self.array.asked["minutes"] * 60
-        limit = end - time.time() < self.cluster.grace + 90
-        fault = "ended" if not warned else "time limit" if limit else "preempted"
+        fault = "time limit" if end - time.time() < self.cluster.grace + 90 else "preempted"
         left = True
         with suppress(OSError):  # where the store is away, the job goes back all the same
-            for key in self.undone(self.at_work):
-                self.note(key, fault, "back into the queue" if warned else "left to Slurm")
+            for key in self.undone(self.at_work) if warned else ():
+                self.note(key, fault, "back into the queue")
             left = bool(self.undone(self.task.keys))
         if warned and left:
             self.here.requeue(patience=self.cluster.grace)
@@ -273,6 +274,10 @@ class Allocated(Job):
     def leave(self, process: subprocess.Popen[bytes], keys: list[str]) -> float:
         # Before its first cell, a program is at all of them: one that never begins must not be sent back for ever.
         self.at_work = [key for key in keys if attempt.beats(self.store.results / key)] or list(keys)
+        if self.told is signal.SIGTERM and self.here.rank == 0:
+            with suppress(OSError):  # now: within seconds Slurm ends us, too
+                for key in self.undone(self.at_work):
+                    self.note(key, "ended", "left to Slurm")
         return super().leave(process, keys)
 
 

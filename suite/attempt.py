@@ -24,15 +24,20 @@ RESERVED_BYTES = 8192
 def left(store: Store, key: str, since: float, *, gone: bool = False) -> bool:
     """Whether somebody began this cell after `since` (seconds since the epoch) and is gone without ending it. The
     caller may know that they are `gone`; a heartbeat of another machine tells it only after a minute."""
-    path = store.results / key / "heartbeat.json"
+    start = began(store.results / key)
+    return start is not None and start >= since and (gone or not beats(store.results / key))
+
+
+def began(folder: Path) -> float | None:
+    """When who is, or was last, at the cell of this folder began; None where nobody is."""
+    path = folder / "heartbeat.json"
     try:
-        began = path.stat().st_mtime
-        began = read_json(path)["began"]
+        written = path.stat().st_mtime
+        return float(read_json(path)["began"])
     except FileNotFoundError:
-        return False
+        return None
     except Refusal:  # torn by a crash, or being written: the file's own time has to do
-        pass
-    return began >= since and (gone or not beats(store.results / key))
+        return written
 
 
 def ended(store: Store, key: str, since: float) -> bool:
