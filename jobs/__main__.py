@@ -90,6 +90,8 @@ def run(key: str, workspace: Workspace, commit: str) -> None:
         _fail(key, rank, workspace, commit)
         (folder / "heartbeat.json").unlink(missing_ok=True)
 
+    # Also where their job did not notice: a killed controller forgets, and starts one beside the other.
+    attempt.pick_up(workspace.store, key)
     with attempt.heartbeat(folder), ranks.watched(lost):
         try:
             _complete(key, workspace, commit)

@@ -223,18 +223,12 @@ class Allocated(Job):
         """After a restart: notes what ended the last one without a word, and gives up on cells that this befell too
         often."""
         for key in self.undone(self.task.keys):
-            folder = self.store.results / key
-            history = attempt.history(folder)
-            # Not only where Slurm counts a restart: a controller that was killed may have forgotten the last ones.
-            if attempt.left(self.store, key, since=self.begun, gone=self.here.restarts > 0):
-                start = attempt.began(folder) or 0.0
-                if not any(entry.get("job") == self.here.job and entry["at"] >= start for entry in history):
-                    attempt.note(folder, "restarted", "started again by Slurm", node=self.here.node, job=self.here.job)
-                    history = attempt.history(folder)
-                (folder / "heartbeat.json").unlink(missing_ok=True)
+            where = {"node": self.here.node, "job": self.here.job}
+            attempt.pick_up(self.store, key, self.begun, gone=self.here.restarts > 0, **where)
+            history = attempt.history(self.store.results / key)
             if fault := faults.worn(history):
                 told = f"{faults.times(history, fault)} times; the log: {self.folder}"
-                attempt.fail(folder, key=key, kind=fault, message=told, at=time.time())
+                attempt.fail(self.store.results / key, key=key, kind=fault, message=told, at=time.time())
 
     def end(self) -> None:
         """The scheduler wants this job to end. Notes it for the cell at work; goes back into the queue, unless that

@@ -40,6 +40,17 @@ def began(folder: Path) -> float | None:
         return written
 
 
+def pick_up(store: Store, key: str, since: float = 0.0, *, gone: bool = False, **more: Any) -> None:
+    """Notes, if nobody has, that whoever was last at this cell went without a word, and takes their heartbeat away.
+    For who begins it anew."""
+    folder = store.results / key
+    start = began(folder)
+    if start is not None and left(store, key, since, gone=gone):
+        if not any(entry["at"] >= start for entry in history(folder)):
+            note(folder, "restarted", "begun again", **more)
+        (folder / "heartbeat.json").unlink(missing_ok=True)
+
+
 def ended(store: Store, key: str, since: float) -> bool:
     """Whether this cell got its result or its error after `since` (seconds since the epoch). An error tells its own
     time; a result is also that of a moment before, since a file server has a clock of its own."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from slurm import status
 from suite import adhoc, attempt, entry, result
 from suite.catalog import Catalog
 from suite.cell import Cell
-from suite.store import Store
+from suite.store import Store, write_json
 
 PIXELS = "pixels_8x8"
 
@@ -77,6 +79,16 @@ def test_numbers_do_not_depend_on_whether_the_features_were_there(known: Catalog
         found.append((one["metrics"], one["details"]["validation"], one["details"]["objective"]))
         (known.store.results / key / "result.json").unlink()
     assert found[0] == found[1]
+
+
+def test_a_run_that_went_without_a_word_is_on_record(known: Catalog) -> None:
+    key = f"knn-v1/digits/{PIXELS}/0"
+    folder = known.store.results / key
+    write_json(folder / "heartbeat.json", {"host": platform.node(), "pid": 1, "born": "never", "began": time.time()})
+    run(known.store, key)
+    assert [entry["fault"] for entry in attempt.history(folder)] == ["restarted"]
+    found = result.read(known.store.results, key)
+    assert found and found["retries"] == 1
 
 
 def test_extraction_alone_leaves_features_and_no_metric(known: Catalog) -> None:
