@@ -259,8 +259,8 @@ class Allocated(Job):
         saved = folder / "checkpoint.pt"
         progress = saved.exists() and saved.stat().st_mtime >= self.here.began
         if fault == "time limit" and not progress:
-            told = f"no checkpoint within the {self.array.asked['minutes']} minutes of its job"
             minutes = self.array.asked["minutes"]
+            told = f"no checkpoint within the {minutes} minutes of its job"
             attempt.fail(folder, key=key, kind=fault, message=told, at=time.time(), minutes=minutes, **where)
         else:
             attempt.note(folder, fault, did, progress=progress, **where)

@@ -29,14 +29,14 @@ def tend(known: Catalog, now: Mapping[str, State], look: Look) -> Iterator[str]:
         maybe = [key for key, state in now.items() if key in last and state.again]
         now = {**now, **states(known, maybe, look=look)} if maybe else now  # another launcher may have been quicker
         again = {key: last[key] for key in maybe if now[key].again}
-        for name in sorted({one.cluster for one in sent}):
+        waiting = {one.cluster for one in sent if one.unsent} | {place.sent.cluster for place in again.values()}
+        for name in sorted(waiting) if waiting and look.fresh() else ():
             own = [one for one in sent if one.cluster == name]
             mended = {key: place for key, place in again.items() if place.sent.cluster == name}
-            if (mended or any(one.unsent for one in own)) and look.fresh():
-                try:
-                    yield from _tend(find(name), known, own, mended, now, look)
-                except (Outage, Refusal) as trouble:
-                    yield f"{name}: {trouble}"
+            try:
+                yield from _tend(find(name), known, own, mended, now, look)
+            except (Outage, Refusal) as trouble:
+                yield f"{name}: {trouble}"
 
 
 def _tend(

@@ -99,7 +99,9 @@ class Submission:
     def unsent(self) -> list[Sent]:
         """The arrays that are still to be sent; not those that were cancelled before."""
         waiting, gone = [array for array in self.arrays if array.state != "sent"], self.cancelled
-        return [array for array in waiting if not gone.issuperset(k for t in array.tasks for k in t.keys) or not gone]
+        return [
+            one for one in waiting if not gone or not gone.issuperset(key for task in one.tasks for key in task.keys)
+        ]
 
     def create(self) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True)

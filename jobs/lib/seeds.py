@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import torch
 
 
 def number(seed: int, *purpose: object) -> int:
@@ -16,10 +15,6 @@ def number(seed: int, *purpose: object) -> int:
 
 def generator(seed: int, *purpose: object) -> np.random.Generator:
     return np.random.default_rng(number(seed, *purpose))
-
-
-def torch_generator(seed: int, *purpose: object) -> torch.Generator:
-    return torch.Generator().manual_seed(number(seed, *purpose))
 
 
 def holdout(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

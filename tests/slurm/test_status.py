@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from slurm import faults, retry, scheduler, status, submission, submit
+from slurm import faults, retry, scheduler, script, status, submission, submit
 from slurm.array import Limits
 from slurm.cluster import Cluster
 from slurm.scheduler import Outage, Queue, Seen
@@ -232,7 +233,7 @@ def test_a_retry_that_slurm_refuses_is_not_tried_for_ever(site: Site, monkeypatc
         raise Refusal("sbatch: error: invalid account")
 
     monkeypatch.setattr(scheduler, "call", refuse)
-    monkeypatch.setattr("slurm.script.call", refuse)
+    monkeypatch.setattr(script, "call", refuse)
     monkeypatch.setattr(scheduler, "limits", lambda most: Limits())
     site.says(site.send(KEY), "NODE_FAIL")
     list(retry.tend(site.known, status.states(site.known), Look()))
@@ -269,7 +270,7 @@ def test_one_refused_array_does_not_keep_others_from_the_queue(site: Site, monke
             raise Refusal("sbatch: error: Memory specification can not be satisfied")
         return "Submitted batch job 99"
 
-    monkeypatch.setattr("slurm.script.call", sbatch)
+    monkeypatch.setattr(script, "call", sbatch)
     assert submit.top_up(THERE, [first, second], {}, Limits(), time.time()) == (1, "")
     assert site.state().reason == "refused: sbatch: error: Memory specification can not be satisfied"
     assert (len(words), second.arrays[0].job, first.arrays) == (2, "99", [])
@@ -283,7 +284,7 @@ def test_who_stays_acts_once_a_look(site: Site) -> None:
 
 
 def test_what_was_sent_since_the_look_takes_its_room(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slurm.script.call", lambda *said, timeout: "Submitted batch job 99")
+    monkeypatch.setattr(script, "call", lambda *said, timeout: "Submitted batch job 99")
     sent = [site.send(f"knn-v1/digits/random_resnet{n}/0", state="planned", job="") for n in (18, 34, 50)]
     looked = time.time()
     assert submit.top_up(THERE, sent, {}, Limits(tasks=2), looked) == (2, "")
@@ -324,3 +325,14 @@ def test_time_and_memory_double_and_are_remembered_when_asked_for_again(site: Si
     entries = Work.asked(Cluster("local"), site.known.store, [cell], among=[]).notes[KEY]
     assert [entry["fault"] for entry in entries] == ["time limit", faults.ASKED]
     assert faults.minutes(entries) == 128
+
+
+def test_every_cluster_of_a_store_is_tended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "call", lambda *said, timeout: "Submitted batch job 99")
+    monkeypatch.setattr(scheduler, "limits", lambda most: Limits())
+    monkeypatch.setattr(retry, "find", lambda name: Cluster(name, scheduler="slurm"))
+    for name, key in (("here", KEY), ("there", MAKER)):
+        made = site.send(key, state="planned", job="")
+        replace(made, cluster=name).write()
+    told = list(retry.tend(site.known, status.states(site.known), Look()))
+    assert [line.split(":")[0] for line in told] == ["here", "there"]
