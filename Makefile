@@ -6,7 +6,7 @@ RUN    := .venv/bin/python
 LOCKS  := requirements.txt containers/core/requirements.txt
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test lint bench setup lock slurm-up slurm-down
+.PHONY: demo test lint bench setup lock slurm-up slurm-down containers-up containers-down
 
 demo: .venv/.jobs                     ## the embedded grid: prints its table and where the CSVs are
 	$(RUN) launch.py --store $(STORE) grid demo --wait
@@ -29,12 +29,24 @@ slurm-up:                             ## a real Slurm on this machine (root, Deb
 slurm-down:                           ## end it again
 	@slurm/testbed/down
 
+containers-up:                        ## Apptainer, Docker and a Debian base image on this machine (root, Debian), for tests
+	@containers/testbed/up
+
+containers-down:                      ## end and remove them again
+	@containers/testbed/down
+
 setup: .venv/.jobs                    ## .venv with the launcher and the jobs' packages
 
 lock:                                 ## resolve the locks anew from pyproject.toml
 	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --all-extras pyproject.toml -o tests/requirements.txt
 	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra table --extra jobs -c tests/requirements.txt pyproject.toml -o containers/core/requirements.txt
 	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -c tests/requirements.txt pyproject.toml -o requirements.txt
+	for image in $(dir $(wildcard containers/*/source.in)); do \
+	  lock="$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -c containers/core/requirements.txt"; \
+	  $$lock $${image}build.in -o $${image}build.txt && \
+	  $$lock --no-deps $${image}source.in -o $${image}source.txt && \
+	  $$lock -c $${image}source.txt $$(sed -n 's/^\([a-z][a-z0-9-]*\).*/--no-emit-package \1/p' $${image}source.in) --extra table --extra jobs \
+	    pyproject.toml $${image}requirements.in $${image}source.in -o $${image}requirements.txt || exit 1; done
 
 .venv/.jobs: $(LOCKS) | $(UV)
 	$(UV) venv -q --allow-existing --python $(PYTHON) .venv

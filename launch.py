@@ -27,7 +27,7 @@ if any(find_spec(name) is None for name in ("click", "rich", "submitit")):
 import click
 
 from slurm.cluster import Cluster, find
-from suite import catalog, plan, result
+from suite import catalog, image, plan, result
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.entry import Refusal, near
@@ -89,7 +89,7 @@ def setup() -> tuple[Cluster, Catalog]:
     root = Path(asked.get("store") or cluster.store).expanduser().absolute()
     if root.exists() and not root.is_dir():
         raise Refusal(f"--store {root}: it is a file, not a folder")
-    return cluster, Catalog(Store(root))
+    return cluster, Catalog(Store(root), cluster.runtime)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -111,6 +111,7 @@ def main() -> None:
 @click.option("--datasets", metavar="A,B", help="Datasets: names, LAYOUT:PATH, or folders.")
 @click.option("--seeds", metavar="0,1", help="Seeds: numbers, or a range 0-4.")
 @click.option("--stale", is_flag=True, help="Run stale results again.")
+@click.option("--build", is_flag=True, help="Build the images that the cells need first.")
 @click.option("--pack", type=click.FloatRange(0), metavar="MINUTES", help="Fill array tasks up to this estimate.")
 @click.option("--dry-run", is_flag=True, help="Show everything, submit nothing.")
 @click.option("--wait", is_flag=True, help="Stay until all is done, and show the table.")
@@ -122,13 +123,13 @@ def grid_command(
     datasets: str | None,
     seeds: str | None,
     stale: bool,
+    build: bool,
     pack: float | None,
     dry_run: bool,
     wait: bool,
 ) -> None:
     """Submit what is missing of a grid: a STUDY, or --tasks x --models x --datasets x --seeds."""
-    from slurm import preview, status
-    from slurm.work import Work
+    from slurm import preview, status, work
     from suite import fetch
 
     cluster, known = setup()
@@ -146,26 +147,36 @@ def grid_command(
         fetch.digits(known.store.data / "digits")
     planned = plan.plan(asked, known, every_model=models == "*" or not asked.models)
     look = status.Look()
+    if build and cluster.runtime and not dry_run:
+        for name in sorted({cell.task.image for cell in planned.cells}):
+            _make("build", known.store, name, cluster.runtime)
     # Two grids at once: the second sees what the first has sent.
     with nullcontext() if dry_run else lock(known.store.logs / ".submitting"):
         now = status.states(known, [cell.key for cell in planned.cells], look=look)
         again = {"absent", "failed", "blocked"} | ({"stale"} if stale else set())
         todo = [cell for cell in planned.cells if now[cell.key].name in again]
-        work = Work.asked(cluster, known.store, todo, among=planned.cells, dry=dry_run)
-        for line in preview.summary(planned, now, work):
+        why = work.blocked(cluster, known.store, todo)
+        blocked = [cell for cell in todo if cell.key in why]
+        now |= {key: status.State("blocked", told) for key, told in why.items()}
+        todo = [cell for cell in todo if cell.key not in why]
+        made = work.Work.asked(cluster, known.store, todo, among=planned.cells, dry=dry_run)
+        for line in [*preview.summary(planned, now, made), *work.outdated(cluster, known.store, todo)]:
             click.echo(line)
         if dry_run:
-            click.echo("\n".join(preview.details(cluster, known.store, planned, now, work)))
-        elif todo:
+            click.echo("\n".join(preview.details(cluster, known.store, planned, now, made)))
+        else:
+            known.record([*todo, *blocked])
+            work.block(cluster, known.store, blocked, why)
+        if todo and not dry_run:
             from slurm.submit import submit
 
-            known.record(todo)
-            sent = submit(cluster, known.store, work, asked=True)
+            sent = submit(cluster, known.store, made, asked=True)
             click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
     if wait and not dry_run:
         _wait(known, planned.cells)
     elif not dry_run:
         _tend(known, now, status.Look())
+    sys.exit(bool(blocked))
 
 
 @main.command("status")
@@ -219,10 +230,10 @@ def gather_command(to: Path | None) -> None:
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["models", "datasets", "tasks", "grids", "layouts", "clusters"]))
+@click.argument("what", type=click.Choice(["models", "datasets", "tasks", "grids", "layouts", "clusters", "images"]))
 @somewhere
 def list_command(what: str) -> None:
-    """What this checkout and the store know: models, datasets, tasks, grids, layouts, clusters."""
+    """What this checkout and the store know."""
     from suite import show
 
     _console().print(show.listing(what, setup()[1], catalog.entries("slurm.clusters", Cluster)))
@@ -249,6 +260,49 @@ def fetch_command(names: tuple[str, ...]) -> None:
             bar.remove_task(line)
     if failed:
         raise Refused("\n".join(failed))
+
+
+@main.command("build")
+@click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--runtime", default="", help="apptainer, singularity, docker or podman (default: the cluster's).")
+@click.option("--base", default="", help="Start from this instead: REGISTRY/IMAGE, a SIF, a root file system's tar.")
+@click.option("--build-arg", "given", metavar="KEY=VALUE", multiple=True, help="For the recipe; see its Dockerfile.")
+@click.option("--via", type=click.Choice(["local", "slurm"]), default="local", help="Build here, or on a node.")
+@somewhere
+def build_command(names: tuple[str, ...], runtime: str, base: str, given: tuple[str, ...], via: str) -> None:
+    """Build images from containers/ into the store; one that is there, of this recipe, is not built again."""
+    from slurm.build import BUILDERS, usable
+
+    cluster, known = setup()
+    runtime = usable(cluster, runtime, BUILDERS)
+    arguments = dict(_pair(word) for word in given)
+    for name in names:
+        if via == "slurm":
+            from slurm.batch import build as elsewhere
+
+            elsewhere(cluster, known.store, image.find(name), runtime, click.echo, base=base, arguments=arguments)
+        else:
+            _make("build", known.store, name, runtime, base=base, arguments=arguments)
+
+
+@main.command("pull")
+@click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--from", "source", default="", help="docker://REGISTRY/IMAGE, oras://... or a file.")
+@click.option("--runtime", default="", help="The runtime that it is for (default: the cluster's).")
+@somewhere
+def pull_command(names: tuple[str, ...], source: str, runtime: str) -> None:
+    """Bring published images into the store, from --from or from where the cluster's entry says."""
+    from slurm.build import usable
+
+    cluster, known = setup()
+    runtime = usable(cluster, runtime)
+    if source and len(names) > 1:
+        raise Refusal(f"--from {source} is one image, and {len(names)} are named")
+    if not (source or cluster.images):
+        raise Refusal("no place is known to pull from: --from, or `images` in the cluster's entry; or: launch.py build")
+    for name in names:
+        published = cluster.images.format(image=image.find(name), recipe=image.recipe(name))
+        _make("pull", known.store, name, runtime, source=source or published, again=bool(source))
 
 
 @main.command("logs")
@@ -298,6 +352,31 @@ def doctor_command() -> None:
         click.echo(f"{'ok ' if one.well else 'BAD'} {one.seen}{'' if one.well else f'; {one.remedy}'}")
         bad += not one.well
     sys.exit(bad > 0)
+
+
+def _make(how: str, store: Store, name: str, runtime: str, **more: Any) -> None:
+    """Builds or pulls one image, with a line that tells how far it is."""
+    from slurm import build, builder
+
+    began, terminal = time.time(), sys.stdout.isatty()
+    with _console().status(f"{name}: waiting") as shown:
+
+        def tell(line: str) -> None:
+            if terminal:
+                shown.update(f"{name}: {time.time() - began:.0f} s  {line[:100]}")
+            elif builder.step(line):
+                click.echo(f"{name}: {time.time() - began:.0f} s  {line[:150]}")
+
+        made, new = getattr(build, how)(store, image.find(name), runtime, tell, **more)
+    click.echo(f"{name}: {store.images / made.file}, {made.bytes / 1e9:.2f} GB, {made.digest[:19]}, "
+               f"{f'{made.seconds:.0f} s' if new else 'is there already'}")  # fmt: skip
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, given, value = word.partition("=")
+    if not given:
+        raise Refusal(f"--build-arg {word}: it reads KEY=VALUE")
+    return key, value
 
 
 def _advance(bar: Progress, line: TaskID, done: int, size: int) -> None:

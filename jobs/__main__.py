@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from jobs.lib import checkpoint, failure, machine
+from jobs.lib import checkpoint, failure, inside, machine
 from jobs.lib.failure import RankEnded
 from jobs.lib.interrupt import Interrupted
 from jobs.lib.loader import Clock
@@ -39,7 +39,9 @@ from suite.store import Store, lock, write_json
 def main() -> int:
     asked = _arguments()
     ranks = Ranks(asked.rank, asked.ranks, asked.local_rank, asked.meet)
-    workspace = Workspace(Store(asked.store.absolute()), cores=asked.cores, ranks=ranks)
+    if asked.tether:
+        inside.tether()
+    workspace = Workspace(Store(asked.store.absolute()), cores=asked.cores, ranks=ranks, image=asked.image)
     torch.set_num_threads(workspace.cores)
     print(f"cores: {workspace.cores} may be used", flush=True)
     if workspace.cores < asked.cores:
@@ -105,13 +107,16 @@ def run(key: str, workspace: Workspace, commit: str) -> None:
 def _complete(key: str, workspace: Workspace, commit: str) -> None:
     folder, began, clock = workspace.store.results / key, time.time(), Clock(workspace.loader)
     machine.forget_peak(workspace.device)
-    cell = Catalog(workspace.store).cell(key)
-    if (found := result.read(workspace.store.results, key)) and found["facts"] == result.facts(cell):
+    cell, image = Catalog(workspace.store).cell(key), workspace.image
+    recipe = inside.recipe() if image else ""
+    found = result.read(workspace.store.results, key)
+    if found and found["facts"] == result.facts(cell) and (not image or found["image"] == image):
         print(f"{key}: done before", flush=True)
         return
     print(f"{key}: begun", flush=True)
     outcome = _outcome(cell, workspace)
-    how = {"seconds": round(time.time() - began, 3), "finished": time.time(), "commit": commit, "image": ""}
+    how = {"seconds": round(time.time() - began, 3), "finished": time.time(), "commit": commit}
+    how |= {"image": image, "recipe": recipe}
     used = {"waiting_share": clock.share, **workspace.used, "retries": len(attempt.history(folder))}
     write_json(folder / "result.json", result.record(cell, outcome, **how, **used, **workspace.environment))
     for left in ("error.json", checkpoint.NAME):
@@ -149,6 +154,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("keys", nargs="+", metavar="KEY")
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--commit", default="unknown", help="the checkout that submitted this")
+    parser.add_argument("--image", default="", help="digest of the image that this runs in; '' outside")
+    parser.add_argument("--tether", action="store_true", help="end when standard input does")
     parser.add_argument("--cores", type=int, default=0, help="how many the scheduler granted")
     parser.add_argument("--rank", type=int, default=0, help="which of the --ranks this process is")
     parser.add_argument("--ranks", type=int, default=1, help="how many processes run each cell together")

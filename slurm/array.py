@@ -69,6 +69,17 @@ def estimated(minutes: float) -> float:
     return (minutes - START_MINUTES) / MARGIN
 
 
+def ranges(numbers: list[int]) -> str:
+    """[0, 1, 2, 5] -> '0-2,5'."""
+    groups: list[list[int]] = []
+    for number in numbers:
+        if groups and groups[-1][-1] == number - 1:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return ",".join(f"{group[0]}-{group[-1]}" if len(group) > 1 else f"{group[0]}" for group in groups)
+
+
 def _waits(bundles: Sequence[Bundle], needs: Mapping[str, str]) -> dict[int, int]:
     """number of a bundle -> number of the bundle that it waits for."""
     maker = {key: number for number, bundle in enumerate(bundles) for key in bundle.keys}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import runpy
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from suite import catalog
+from suite import catalog, image
 from suite.entry import Refusal, near
 from suite.task import Resources
 
@@ -20,7 +18,8 @@ class Cluster:
     """Facts of a place. What is empty, or 0, is left to the site's own default.
 
     `python` is the interpreter that has the jobs' packages ('' = this one), `hours` the longest that a job may take,
-    `pack` the minutes of estimated work that an array task is filled with.
+    `pack` the minutes of estimated work that an array task is filled with. With a `runtime` the programs run in
+    containers, and `python` needs the launcher's packages only.
     """
 
     name: str
@@ -29,6 +28,10 @@ class Cluster:
     python: str = ""
     hours: float = 24.0 * 365
     slots: int = 1  # without a scheduler: jobs side by side
+    runtime: str = ""  # apptainer, singularity, docker, podman, pyxis, or "" for none
+    images: str = ""  # where to pull images from, e.g. "oras://registry.lab/suite/{image}:{recipe}"
+    binds: tuple[str, ...] = ()  # more folders to read in containers: where links in your data lead to
+    scratch: str = ""  # folder on a node for temporary files in containers, e.g. "/local/$SLURM_JOB_ID"; "" = TMPDIR
     # With one. Names are sbatch's.
     account: str = ""
     partition: str = ""
@@ -56,14 +59,19 @@ def find(name: str) -> Cluster:
         known = catalog.entries("slurm.clusters", Cluster)
         if name not in known:
             raise near(name, known, "cluster")
-        return known[name]
+        return _checked(known[name])
     path = Path(name).expanduser().absolute()
     if not path.is_file():
         raise Refusal(f"--cluster {name}: no such file")
     found = [value for value in runpy.run_path(str(path)).values() if isinstance(value, Cluster)]
     if not found:
         raise Refusal(f"--cluster {name}: it holds no Cluster(...); see slurm/clusters/ for examples")
-    return replace(found[-1], name=str(path))
+    return _checked(replace(found[-1], name=str(path)))
+
+
+def _checked(cluster: Cluster) -> Cluster:
+    image.runtime(cluster.runtime)
+    return cluster
 
 
 def ranks(asked: Resources) -> int:
@@ -76,9 +84,3 @@ def asks(cluster: Cluster, asked: Resources) -> Resources:
     share = max(asked.gpus, 1)
     cpus = cluster.cpus_a_gpu * share or asked.cpus
     return replace(asked, cpus=cpus, memory_gb=cluster.gb_a_gpu * share or asked.memory_gb)
-
-
-def command(cluster: Cluster, keys: Sequence[str], store: Path, commit: str, *, more: Sequence[str] = ()) -> list[str]:
-    """The one command that crosses from the host to the program."""
-    python = cluster.python or sys.executable
-    return [python, "-m", "jobs", *keys, "--store", str(store), "--commit", commit, *more]

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from math import isinf
 from pathlib import Path
 
-from slurm import partition, probe, scheduler
+from slurm import ground, partition, probe, scheduler
 from slurm.array import arrays
 from slurm.cluster import Cluster, asks
 from slurm.partition import Nodes
 from slurm.probe import Answer, Node
+from slurm.runtime import Finding, Images, findings
 from slurm.scheduler import Outage, call
 from slurm.submission import Sent, draft
 from suite.bundle import Ask, Bundle
@@ -43,16 +44,9 @@ REMEDIES = {  # a word of sbatch's refusal -> what to change
     "gres": "`gres` in the cluster's entry",
 }
 OTHERWISE = "see `account`, `partition`, `qos`, `constraint`, `gres` and `lines` in the cluster's entry"
+TMPDIR = "make room, or set TMPDIR in `setup` of the cluster's entry"
+SCRATCH = "make room, or name another folder by `scratch` in the cluster's entry"
 SHARED = "put it on a file system that compute nodes share: --store, or `store` in the cluster's entry"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A check: whether it went well, what was seen, and what to do if not."""
-
-    well: bool
-    seen: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,16 +63,23 @@ class Shape:
         return f"{nodes}{_many(asked.gpus, 'GPU')}, {_many(asked.cpus, 'CPU')}, {asked.memory_gb:g} GB"
 
 
-def examine(cluster: Cluster, store: Store, *, patience: float = 90.0) -> Iterator[Finding]:
+def examine(cluster: Cluster, store: Store, *, patience: float = 120.0) -> Iterator[Finding]:
     """All checks of a cluster and a store, as they are made; a compute node is waited for with `patience` (seconds)."""
     yield from _here(cluster, store)
+    images = Images()
+    try:
+        images = Images.of(store, cluster.runtime)
+        yield from images.findings()
+    except Refusal as trouble:
+        yield Finding(False, str(trouble), "launch.py build NAME makes it anew")
+    yield from _ground(cluster, images)
     if cluster.scheduler != "slurm":
         cores, gpus = len(os.sched_getaffinity(0)), len(list(Path("/dev").glob("nvidia[0-9]*")))
         yield Finding(cores >= 1, f"{cores} of {os.cpu_count()} cores may be used; {cluster.slots} job(s) side by side")
         yield Finding(True, f"{gpus} GPUs" if gpus else "no GPU: everything runs on the CPU")
         return
     try:
-        yield from _slurm(cluster, store, patience)
+        yield from _slurm(cluster, store, images, patience)
     except (Outage, Refusal, OSError) as trouble:
         yield Finding(False, str(trouble), "what comes after this was not looked at: mend it, then run doctor again")
 
@@ -87,7 +88,7 @@ def _here(cluster: Cluster, store: Store) -> Iterator[Finding]:
     """This machine, which has a scheduler's commands or runs the jobs itself."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding(sys.version_info >= (3, 10), f"Python {version}", "use Python 3.10 or newer")
-    if not cluster.python:
+    if not (cluster.python or cluster.runtime):
         yield _packages("", probe.absent())
     pandas = importlib.util.find_spec("pandas") is not None
     yield Finding(pandas, f"pandas {'is there' if pandas else 'is missing'}", "only `gather` needs it: make setup")
@@ -99,13 +100,26 @@ def _here(cluster: Cluster, store: Store) -> Iterator[Finding]:
     yield Finding(free > STORE_GB, told, "features of a large dataset take 10 GB a model")
 
 
+def _ground(cluster: Cluster, images: Images) -> Iterator[Finding]:
+    """This machine and the runtime: where a scheduler is asked for nodes, images are only built here."""
+    local = cluster.scheduler != "slurm"
+    if cluster.runtime or local:
+        seen = ground.look(cluster.runtime, images.sample if local else "")
+        yield from findings(seen, images, runs=local, builds=True)
+    if cluster.runtime and local:
+        tmp = probe.temporary(cluster.scratch)
+        told = f"{tmp.gb:.0f} GB free for temporary files in {tmp.path}"
+        told += f", which {tmp.trouble}" if tmp.trouble else ""
+        yield Finding(not tmp.trouble and tmp.gb > TMP_GB, told, SCRATCH)
+
+
 def _packages(where: str, absent: Sequence[str]) -> Finding:
     told = f"missing: {', '.join(absent)}" if absent else "all there"
     told = f"{where}packages of the jobs {told}"
     return Finding(not absent, told, "make setup, or give the cluster another `python`")
 
 
-def _slurm(cluster: Cluster, store: Store, patience: float) -> Iterator[Finding]:
+def _slurm(cluster: Cluster, store: Store, images: Images, patience: float) -> Iterator[Finding]:
     """Slurm itself, then what it would take, then one of its nodes; no further where a step's ground is missing."""
     absent = [name for name in COMMANDS if shutil.which(name) is None]
     if absent:
@@ -135,7 +149,7 @@ def _slurm(cluster: Cluster, store: Store, patience: float) -> Iterator[Finding]
         taken += [shape] if finding.well else []
         yield finding
     if taken and not probe.unwritable(store.root):
-        yield from _probed(cluster, store, taken[0], patience)
+        yield from _probed(cluster, store, taken[0], images, patience)
 
 
 def _accounting(cluster: Cluster, config: dict[str, str]) -> Iterator[Finding]:
@@ -203,12 +217,13 @@ def _asked(cluster: Cluster, store: Store, shape: Shape, nodes: Sequence[Nodes])
     return Finding(True, f"sbatch takes {jobs}")
 
 
-def _probed(cluster: Cluster, store: Store, shape: Shape, patience: float) -> Iterator[Finding]:
+def _probed(cluster: Cluster, store: Store, shape: Shape, images: Images, patience: float) -> Iterator[Finding]:
     """What a short job on one of the nodes finds."""
     here, sent = probe.ahead(store.root), time.time()
-    answer = probe.send(cluster, store, shape.array, patience)
+    answer = probe.send(cluster, store, shape.array, patience, images.sample)
     if answer.node:
         yield from _node(answer.node, store, shape.resources)
+        yield from findings(answer.node.ground, images, f"{answer.node.host}: ", runs=True, builds=False)
         yield _clocks(answer.node, here, sent, time.time())
     else:
         yield _unanswered(answer, store, patience)
@@ -238,15 +253,16 @@ def _node(node: Node, store: Store, asked: Resources) -> Iterator[Finding]:
     same = node.checkout == probe.checkout()
     told = f"{at}{'the same checkout as' if same else 'another checkout than'} here"
     yield Finding(same, told, "put the checkout on a file system that compute nodes share")
-    yield _packages(at, node.absent)
+    if not node.ground.runtime:
+        yield _packages(at, node.absent)
     why = f"cannot be written: {node.unwritable}" if node.unwritable else "can be written"
     yield Finding(not node.unwritable, f"{at}{store.root} {why}", SHARED)
     told = at + LOCKS.get(node.lock, f"no locks on the store: {node.lock}")
     yield Finding(node.lock == "held", told, "have the store mounted with `flock`: else two jobs may do the same work")
     free = f"{at}{node.store_gb:.0f} GB free in the store, {node.tmp_gb:.0f} GB in {node.tmp}"
-    roomy = node.store_gb > STORE_GB and node.tmp_gb > TMP_GB
-    yield Finding(roomy, free, "make room, or set TMPDIR in `setup` of the cluster's entry")
-    yield Finding(True, f"{at}container runtime: {', '.join(node.runtimes) or 'none'}")
+    free += f", which {node.tmp_trouble}" if node.tmp_trouble else ""
+    roomy = node.store_gb > STORE_GB and node.tmp_gb > TMP_GB and not node.tmp_trouble
+    yield Finding(roomy, free, SCRATCH if node.ground.runtime else TMPDIR)
     told = f"{at}{_many(asked.cpus, 'CPU')} asked for, {node.cores} of its {node.cpus} may be used"
     unbound = node.cores >= min(asked.cpus, node.cpus)
     yield Finding(unbound, told, "srun=False in the cluster's entry, or ask the site how it binds CPUs")

@@ -29,6 +29,7 @@ FAULTS = {
     "ended": Policy(STOP),  # SIGTERM: whoever sent it decides whether it comes back
     "node failure": Policy(ELSEWHERE, 3),
     "killed": Policy(ELSEWHERE, 2),
+    "container": Policy(ELSEWHERE, 2),  # it did not start
     "out of memory": Policy(MEMORY, 3),
     "lost": Policy(AGAIN, 2),  # began, and is gone without a word
     "store": Policy(AGAIN, 3),

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -21,11 +21,18 @@ from typing import IO
 
 from slurm import allocation, faults, submission
 from slurm.allocation import Allocation
-from slurm.cluster import CHECKOUT, Cluster, command, find
-from slurm.submission import Sent, Submission, Task
+from slurm.cluster import CHECKOUT, Cluster, find
+from slurm.container import ENGINES, Inside, command
+from slurm.engine import entered
+from slurm.submission import Sent, Submission, Task, tail
 from suite import attempt
+from suite.catalog import Catalog
+from suite.cell import Cell
+from suite.entry import Refusal
+from suite.image import Image, images
 from suite.store import Store, read_json
 
+NOT_STARTED = (125, 126, 127, 255)  # what runtimes end with, and our program never
 LEFT = 75  # the program's exit code when it was told to leave and saved what it had
 POLL_SECONDS = 0.1
 STORE_SECONDS, STORE_TIMES = 5.0, 360  # half an hour
@@ -36,8 +43,12 @@ class Job:
 
     look_seconds = 0.5  # how often it looks whether cells were cancelled
 
-    def __init__(self, cluster: Cluster, store: Store, folder: Path, task: Task, commit: str) -> None:
+    def __init__(
+        self, cluster: Cluster, store: Store, folder: Path, task: Task, commit: str, images: Mapping[str, str]
+    ) -> None:
         self.cluster, self.store, self.folder, self.task, self.commit = cluster, store, folder, task, commit
+        self.images = images
+        self.memory_gb = 0.0  # that the scheduler granted
         self.told: signal.Signals | None = None  # the scheduler wants this job to end
         self.more: list[str] = []  # for the program's command line
         self.begun = 0.0  # what was written before is not this job's
@@ -78,13 +89,48 @@ class Job:
                 waiting.remove(key)
 
     def watch(self, keys: list[str], log: IO[bytes]) -> tuple[int, dict[str, object]]:
-        """Runs one process over `keys`: its exit code, and what is known of its death. It is told to leave when the
-        scheduler wants the job to end, or when the cell that it is at is cancelled."""
-        argv = command(self.cluster, keys, self.store.root, self.commit, more=self.more)
+        """Runs one process over `keys`, inside an image where the cluster's entry says so: its exit code, and what is
+        known of its death."""
+        if not self.cluster.runtime:
+            return self._watch(keys, log, None)
+        try:
+            cells, image = self.needed(keys)
+            with entered(self.cluster, self.store, image, cells, name=log.name, memory_gb=self.memory_gb) as inside:
+                code, why = self._watch(keys, log, inside)
+        except Refusal as refused:
+            return 1, {"kind": "container", "message": str(refused)}
+        if code in NOT_STARTED:
+            return code, {**why, "kind": "container", "message": f"it did not start: {tail(Path(log.name))}"}
+        return code, why
+
+    def needed(self, keys: Sequence[str]) -> tuple[list[Cell], Image]:
+        """The cells that this checkout knows among `keys`, and the image that they were sent with. Refusal for none."""
+        known, unknown, cells = Catalog(self.store), Refusal("no cells"), list[Cell]()
+        for key in keys:
+            try:
+                cells.append(known.cell(key))
+            except Refusal as refused:  # the program will say so, too, for this cell
+                unknown = refused
+        if not cells:
+            raise unknown
+        name, digest = cells[0].task.image, self.images.get(cells[0].task.image)
+        image = next((one for one in images(self.store) if one.digest == digest), None)
+        if image is None:
+            raise Refusal(f"the image {name} ({digest}) that it was sent with is gone from {self.store.images}")
+        return cells, image
+
+    def _watch(self, keys: list[str], log: IO[bytes], inside: Inside | None) -> tuple[int, dict[str, object]]:
+        """The process is told to leave when the scheduler wants the job to end, or when the cell that it is at is
+        cancelled."""
+        argv = command(self.cluster, keys, self.store.root, self.commit, more=self.more, inside=inside)
+        apart = self.cluster.runtime in ENGINES
         looked, deadline, peak = 0.0, 0.0, 0.0
         # Blocked until the program listens: a signal that comes while it starts waits for it, and does not kill it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
-        process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, cwd=CHECKOUT)
+        # A program that is not our child knows by its standard input that we live. Apptainer would mount the folder
+        # that it is called in.
+        stdin, folder = subprocess.PIPE if apart else None, "/" if inside else CHECKOUT
+        process = subprocess.Popen(argv, stdin=stdin, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         with process:
             try:
@@ -95,13 +141,15 @@ class Job:
                     if now - looked >= self.look_seconds:
                         looked = now
                         self.look()
-                        peak = max(peak, allocation.resident_gb(process.pid))
+                        pids = [attempt.at_work(self.store.results / key) for key in keys] if apart else [process.pid]
+                        peak = max(peak, *map(allocation.resident_gb, pids))
                         stopping = self.cancelled().intersection(keys)
                         if not deadline and any(attempt.beats(self.store.results / key) for key in stopping):
                             deadline = self.leave(process, keys)
                     if deadline and now > deadline:
                         process.kill()
                     time.sleep(POLL_SECONDS)
+                code = 128 - code if apart and code > 128 else code  # an engine's word for a signal
                 return code, self.death(code, peak)
             finally:
                 process.kill()  # nothing where it has ended; if this job is stopped, so is its program
@@ -149,7 +197,9 @@ class Allocated(Job):
     look_seconds = 5.0  # thousands of jobs look at one file system
 
     def __init__(self, cluster: Cluster, made: Submission, array: Sent, here: Allocation) -> None:
-        super().__init__(cluster, Store(made.folder.parent.parent), made.folder, array.tasks[here.index], made.commit)
+        store, task = Store(made.folder.parent.parent), array.tasks[here.index]
+        super().__init__(cluster, store, made.folder, task, made.commit, made.images)
+        self.memory_gb = array.asked["memory_gb"]
         self.array, self.here, self.begun, self.needs = array, here, made.created, made.needs
         self.at_work: list[str] = []
         self.more = ["--cores", str(here.cpus)] if here.cpus else []

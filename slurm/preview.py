@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from slurm import submission
+from slurm import engine, submission
 from slurm.array import Array
-from slurm.cluster import Cluster, command, ranks
+from slurm.cluster import Cluster, ranks
+from slurm.container import Inside, command
 from slurm.status import State
 from slurm.submission import Submission
 from slurm.work import Work
+from suite import image
 from suite.bundle import Bundle
+from suite.image import Image
 from suite.plan import Plan
 from suite.store import Store
 
@@ -46,7 +52,10 @@ def details(cluster: Cluster, store: Store, planned: Plan, now: Mapping[str, Sta
     if work.arrays:
         first = next(bundle for task in work.arrays[0].tasks for bundle in task)
         more = ["--cores", str(first.ask.resources.cpus)] if cluster.scheduler else []
-        yield "one job runs: " + shlex.join(command(cluster, first.keys, store.root, "COMMIT", more=more))
+        inside = _inside(cluster, store, first) if cluster.runtime else None
+        yield "one job runs: " + shlex.join(
+            command(cluster, first.keys, store.root, "COMMIT", more=more, inside=inside)
+        )
         if cluster.scheduler == "slurm":
             yield from scripts(cluster, submission.draft(store, cluster, work.arrays, "COMMIT", needs=work.needs))
     yield "dry run: nothing was submitted"
@@ -64,6 +73,13 @@ def scripts(cluster: Cluster, drafted: Submission) -> Iterator[str]:
 def gpu_hours(array: Array) -> float:
     """What the estimate of an array costs; a job without a GPU counts as one."""
     return sum(bundle.minutes for task in array.tasks for bundle in task) * ranks(array.ask.resources) / 60
+
+
+def _inside(cluster: Cluster, store: Store, bundle: Bundle) -> Inside:
+    """What a bundle would get in its image on this machine; on a node, its GPUs and cores."""
+    there = image.current(store, bundle.image, cluster.runtime)
+    scratch = Path(os.path.expandvars(cluster.scratch) or tempfile.gettempdir()) / "cells-XXXXXXXX"
+    return engine.inside(cluster, store, there or Image("", "", ""), bundle.cells, scratch, name="NAME")
 
 
 def _shape(bundle: Bundle) -> str:

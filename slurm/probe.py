@@ -1,6 +1,6 @@
 """Probe: a short job that tells what a compute node is like: sent from a login node, and run on the node.
 
-    python -m slurm.probe FOLDER     a folder of the store's logs/
+    python -m slurm.probe FOLDER RUNTIME IMAGE SCRATCH     a folder of the store's logs/; of a cluster's entry; or ''
 
 It says what it saw in one line of JSON, in its log, which the login node waits for in FOLDER.
 """
@@ -18,17 +18,19 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from slurm import ground
 from slurm.cluster import CHECKOUT, Cluster
+from slurm.ground import Ground
+from slurm.room import Place, place
 from slurm.scheduler import ENDED, Outage, call
 from slurm.submission import Sent, Task
 from suite.entry import Refusal
 from suite.store import Store, lock, write_text
 
 JOB_PACKAGES = ("torch", "torchvision", "timm", "numpy", "PIL", "safetensors")
-RUNTIMES = ("apptainer", "singularity", "docker", "podman", "enroot")
 # Reasons of Slurm's for which a job waits until somebody changes it, or the cluster.
 FOR_EVER: tuple[str, ...] = ("BadConstraints", "Invalid", "NotAllowed", "PartitionConfig", "PartitionNodeLimit")
 FOR_EVER += ("PartitionTimeLimit", "JobHeld", "launch failed")
@@ -38,7 +40,8 @@ CACHE_SECONDS = 30.0  # how long a file system may hide from one machine what an
 @dataclass(frozen=True)
 class Node:
     """What the probe saw where it ran. `ahead` is by how many seconds the file server's clock is ahead of the node's,
-    `lock` what became of the lock that the login node held: "held", "free", or why the node can't lock at all."""
+    `lock` what became of the lock that the login node held: "held", "free", or why the node can't lock at all; `tmp`
+    where jobs put temporary files, with the room in it and why they can't."""
 
     host: str
     python: str
@@ -52,10 +55,11 @@ class Node:
     store_gb: float
     tmp: str
     tmp_gb: float
-    runtimes: list[str]
     gpus: int
     cores: int
     cpus: int
+    tmp_trouble: str = ""
+    ground: Ground = field(default_factory=Ground)
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,9 @@ class Answer:
         return self.state == "PENDING" and any(word in self.reason for word in FOR_EVER)
 
 
-def look(folder: Path) -> Node:
-    """What this machine is like, with the store that `folder` is in."""
-    store, tmp = folder.parent.parent, tempfile.gettempdir()
+def look(folder: Path, runtime: str, image: str, scratch: str) -> Node:
+    """What this machine is like, with the store that `folder` is in, for a runtime, which starts an image."""
+    store, tmp = folder.parent.parent, temporary(scratch)
     return Node(
         host=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         python=".".join(map(str, sys.version_info[:3])),
@@ -91,13 +95,25 @@ def look(folder: Path) -> Node:
         unwritable=unwritable(store),
         lock=locked(folder / "lock"),
         store_gb=free_gb(store),
-        tmp=tmp,
-        tmp_gb=free_gb(Path(tmp)),
-        runtimes=[name for name in RUNTIMES if shutil.which(name)],
+        tmp=tmp.path,
+        tmp_gb=tmp.gb,
         gpus=len(list(Path("/dev").glob("nvidia[0-9]*"))),
         cores=len(os.sched_getaffinity(0)),
         cpus=os.cpu_count() or 1,
+        tmp_trouble=tmp.trouble,
+        ground=ground.look(runtime, image),
     )
+
+
+def temporary(scratch: str) -> Place:
+    """Where programs put temporary files on this machine: the entry's `scratch`, or else as TMPDIR says."""
+    path = os.path.expandvars(scratch)
+    if "$" in path:
+        return Place("scratch", path, 0.0, trouble="names a variable that is not set")
+    try:
+        return place("scratch", path or tempfile.gettempdir())
+    except OSError as error:  # no folder that Python could write to
+        return Place("TMPDIR", os.environ.get("TMPDIR", "/tmp"), 0.0, trouble=error.strerror or str(error))
 
 
 def absent() -> list[str]:
@@ -153,16 +169,17 @@ def locked(path: Path) -> str:
         return error.strerror or str(error)
 
 
-def send(cluster: Cluster, store: Store, array: Sent, patience: float) -> Answer:
-    """Sends a probe that asks for what `array` asks for, and waits for its answer. Afterwards neither a job nor a file
-    of it is left. Outage or Refusal where sbatch takes no probe."""
+def send(cluster: Cluster, store: Store, array: Sent, patience: float, image: str = "") -> Answer:
+    """Sends a probe that asks for what `array` asks for and starts an image, and waits for its answer. Afterwards
+    neither a job nor a file of it is left. Outage or Refusal where sbatch takes no probe."""
     from slurm.script import Script  # loads submitit, which a node need not have
 
     folder = store.logs / f".doctor-{secrets.token_hex(4)}"
     # Slurm warns a job up to a minute before the grace that was asked for: the probe must be over by then.
     asked = array.asked | {"minutes": 3 + cluster.grace // 60}
     array = replace(array, name=folder.name[1:], asked=asked, tasks=[Task([], [])])
-    script = Script(cluster, folder, array, command=["-m", "slurm.probe", str(folder)])
+    words = [str(folder), cluster.runtime, image, cluster.scratch]
+    script = Script(cluster, folder, array, command=["-m", "slurm.probe", *words])
     answer = Answer("")
     folder.mkdir(parents=True)
     try:
@@ -204,10 +221,11 @@ def _read(folder: Path, job: str, answer: Answer) -> Answer:
     lines = path.read_text(errors="replace").split("\n") if path.exists() else []
     lines = [line.strip() for line in lines if line.strip() and not line.startswith("srun: ")]
     for line in lines:
-        with suppress(ValueError, TypeError):
-            return replace(answer, node=Node(**json.loads(line)))
+        with suppress(ValueError, TypeError, KeyError):
+            told = json.loads(line)
+            return replace(answer, node=Node(**{**told, "ground": ground.read(told["ground"])}))
     return replace(answer, log=lines[-1] if lines else "")
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(look(Path(sys.argv[1])))), flush=True)
+    print(json.dumps(asdict(look(Path(sys.argv[1]), *sys.argv[2:]))), flush=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import submitit
 
+from slurm.array import ranges
 from slurm.cluster import CHECKOUT, Cluster, ranks
 from slurm.scheduler import call
 from slurm.submission import Sent
@@ -56,7 +57,7 @@ def parameters(cluster: Cluster, array: Sent, dependency: str = "") -> dict[str,
     processes = ranks(here) // here.nodes
     cpus = -(-here.cpus // processes)
     more = dict(_option(line) for line in cluster.lines)
-    more["array"] = f"{_ranges(array.indices)}%{array.parallel or array.size}"
+    more["array"] = f"{ranges(array.indices)}%{array.parallel or array.size}"
     more |= {"requeue": True, "kill-on-invalid-dep": "yes", "chdir": str(CHECKOUT)}
     if not cluster.srun:
         more["signal"] = f"B:USR2@{cluster.grace}"
@@ -89,17 +90,6 @@ def parameters(cluster: Cluster, array: Sent, dependency: str = "") -> dict[str,
         "additional_parameters": more,
         **{name: value for name, value in given.items() if value},
     }
-
-
-def _ranges(numbers: list[int]) -> str:
-    """[0, 1, 2, 5] -> '0-2,5'."""
-    groups: list[list[int]] = []
-    for number in numbers:
-        if groups and groups[-1][-1] == number - 1:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    return ",".join(f"{group[0]}-{group[-1]}" if len(group) > 1 else f"{group[0]}" for group in groups)
 
 
 def _option(line: str) -> tuple[str, Any]:

@@ -16,8 +16,8 @@ from slurm import faults, scheduler
 from slurm.array import Limits
 from slurm.cluster import Cluster
 from slurm.scheduler import Outage, Queue
-from slurm.submission import Place, Submission, alive, places, submissions
-from suite import attempt, entry, result
+from slurm.submission import Place, Submission, alive, places, submissions, tail
+from suite import attempt, entry, image, result
 from suite.catalog import Catalog
 from suite.cell import Key, parse
 from suite.entry import Refusal, near
@@ -25,7 +25,6 @@ from suite.store import Store
 
 Found = dict[str, Any]
 Keep = Callable[[str, Found], None]
-LOG_TAIL_BYTES = 4096
 NEVER = "DependencyNeverSatisfied"  # why Slurm, and nobody else, cancelled a job
 LIMITS_SECONDS = 600.0
 
@@ -135,7 +134,7 @@ class _Seek:
             found = result.read(self.root, key)
         except Refusal as unreadable:
             return State("failed", str(unreadable), "unreadable")
-        why = self.differs(parse(key), found["facts"]) if found else ""
+        why = self.differs(parse(key), found) if found else ""
         if found and not why:
             if keep:
                 keep(key, found)
@@ -145,6 +144,10 @@ class _Seek:
         place, error = self.last.get(key), attempt.error(self.root / key)
         if place and found and found["finished"] >= place.sent.created:
             place = None  # it ran what was sent last, and became stale since
+        if error and error["kind"] == image.ABSENT:
+            if why := image.absent(Store(self.root.parent), error["image"], error["runtime"]):
+                return State("blocked", why)
+            error = None  # it is there now
         if error and not (place and error["at"] < place.sent.created):  # an older one is history
             return self.failed("failed", key, place, error["kind"], error["message"])
         rest = State("stale", why) if found else State("absent")
@@ -189,7 +192,7 @@ class _Seek:
             return False
         maker = self.last.get(place.sent.needs[key])
         mended = maker is not None and maker.sent.created > place.sent.created
-        return mended or NEVER in life.reason or f"{key}: blocked:" in "".join(map(_tail, place.logs(key)))
+        return mended or NEVER in life.reason or f"{key}: blocked:" in "".join(map(tail, place.logs(key)))
 
     def listed(self, key: str) -> list[str]:
         try:
@@ -234,7 +237,7 @@ class _Seek:
         if not seen and self.look.when < place.array.at:
             return Life(True, "sent since the queue was looked at")
         fault = faults.STATES.get(seen.state, "") if seen else ""
-        last = _tail(place.log).rpartition(f"job {place.job} on ")[2]  # what was written since it began last
+        last = tail(place.log).rpartition(f"job {place.job} on ")[2]  # what was written since it began last
         # A step says so after any SIGTERM; whether the job was cancelled, the queue knows while it has the job.
         phrases = {p: f for p, f in faults.PHRASES.items() if not (seen and f == "cancelled")}
         fault = fault or next((fault for phrase, fault in phrases.items() if phrase in last), "lost")
@@ -256,29 +259,27 @@ def chosen(now: dict[str, State], patterns: Sequence[str]) -> dict[str, State]:
     return found
 
 
-def _tail(path: Path) -> str:
-    """The end of a log, '' where there is none."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
-
-
 class _Differs:
     """Says which entries of a result differ from today's; each entry is looked up once."""
 
     def __init__(self, known: Catalog) -> None:
         self.task = cache(lambda name: known.task(name))
+        # Where cells are run outside containers, the images of others make nothing stale.
+        self.images = cache(lambda name: image.digests(known.store, name) if known.runtime else set())
         self.digest = cache(lambda noun, name: entry.digest(getattr(known, noun)(name)))
 
-    def __call__(self, key: Key, facts: dict[str, str]) -> str:
+    def __call__(self, key: Key, found: Found) -> str:
+        facts = found["facts"]
         try:
             if self.task(key.task).version != key.version:
                 return f"this checkout has {self.task(key.task).label}"
             names = {"task": key.task, "dataset": key.dataset, "model": key.model}
             changed = [noun for noun, name in names.items() if facts[noun] != self.digest(noun, name)]
+            images = self.images(self.task(key.task).image)
         except Refusal as unknown:
             return str(unknown)
-        return f"the {' and the '.join(changed)} changed since it was run" if changed else ""
+        if changed:
+            return f"the {' and the '.join(changed)} changed since it was run"
+        if images and found["image"] not in images:
+            return "it was run with another image" if found["image"] else "it was run outside its image"
+        return ""

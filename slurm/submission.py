@@ -18,8 +18,10 @@ from typing import Any
 
 from slurm.array import Array
 from slurm.cluster import Cluster
-from suite import attempt
+from suite import attempt, image
 from suite.store import Store, read_json, write_json, write_text
+
+LOG_TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Sent:
 
 @dataclass(frozen=True)
 class Submission:
-    """Arrays that were made together, from one machine. `needs` says for a cell whose result it waits for."""
+    """Arrays that were made together, from one machine. `needs` says for a cell whose result it waits for, `images`
+    the digest of the image behind a name: another one that is built meanwhile is not for these cells."""
 
     folder: Path
     created: float
@@ -80,6 +83,7 @@ class Submission:
     scheduler: str = ""  # as the cluster's
     host: str = field(default_factory=socket.gethostname)
     needs: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
     arrays: list[Sent] = field(default_factory=list)
 
     @property
@@ -142,6 +146,9 @@ def draft(
     # Later than any error that it shall mend, even where a node's clock goes ahead of ours.
     errors = [found["at"] + 0.001 for key in keys if (found := attempt.error(store.results / key))]
     made = Submission(folder, max([time.time(), *errors]), cluster.name, commit, cluster.scheduler, needs=own)
+    names = {bundle.image for array in arrays for task in array.tasks for bundle in task} if cluster.runtime else ()
+    current = {name: image.current(store, name, cluster.runtime) for name in names}
+    made.images.update({name: one.digest for name, one in current.items() if one})
     count, whole = 0, sum(len(array.tasks) for array in arrays)
     for number, array in enumerate(arrays):
         tasks = []
@@ -212,6 +219,16 @@ def asked(store: Store) -> dict[str, dict[str, Any]]:
         key: {"cluster": place.sent.cluster, "job": place.job, **place.array.asked}
         for key, place in places(submissions(store)).items()
     }
+
+
+def tail(path: Path) -> str:
+    """The end of a log, '' where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def alive(task: Task, submission: Submission) -> bool:

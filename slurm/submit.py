@@ -30,7 +30,7 @@ SBATCH_SECONDS = 30.0  # how long an sbatch may outlive the launcher that starte
 def submit(cluster: Cluster, store: Store, work: Work, *, asked: bool = False) -> Submission:
     """Records the work, then sends it off, as much as the queue takes, after what waits there already. Returns at
     once. What Slurm refuses is told to who `asked` for it, and otherwise written down as the cells' error."""
-    if not cluster.python and find_spec("torch") is None:
+    if not cluster.python and not cluster.runtime and find_spec("torch") is None:
         raise Refusal(f"the jobs need torch, which {sys.executable} does not have: make setup, or see launch.py doctor")
     before = submissions(store)
     made = submission.draft(store, cluster, work.arrays, revision(), needs=work.needs)
@@ -191,14 +191,14 @@ def _start(cluster: Cluster, made: Submission, store: Store) -> None:
     executor.update_parameters(timeout_min=cluster.hours * 60, gpus_per_node=_gpus())
     with _undisturbed():
         for index, task in enumerate(array.tasks):
-            job = executor.submit(Job(cluster, store, made.folder, task, made.commit))
+            job = executor.submit(Job(cluster, store, made.folder, task, made.commit, made.images))
             array.tasks[index] = replace(task, pid=int(job.job_id))
             made.put(array, state="sent", at=time.time())
 
 
-def revision() -> str:
-    """The commit of this checkout, with '-dirty' where files differ from it; 'unknown' outside git."""
-    git = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+def revision(folder: Path = CHECKOUT) -> str:
+    """The commit of a checkout, with '-dirty' where files differ from it; 'unknown' outside git."""
+    git = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,7 @@ from slurm import faults, scheduler
 from slurm.array import Array, Limits, arrays, estimated
 from slurm.cluster import Cluster, asks, ranks
 from slurm.scheduler import Outage
-from suite import attempt, product
+from suite import attempt, image, product
 from suite.bundle import Ask, bundles
 from suite.cell import Cell
 from suite.entry import Refusal
@@ -70,6 +71,29 @@ class Work:
         notes = {cell.key: noted for cell in cells if (noted := _before(store, cell.key))}
         limits = _limits(cluster, dry) if cells else Limits()
         return cls.of(cluster, store, cells, needs=product.needs(among), limits=limits, notes=notes)
+
+
+def blocked(cluster: Cluster, store: Store, cells: Sequence[Cell]) -> dict[str, str]:
+    """key -> why, for the cells whose image is not there."""
+    if not cluster.runtime:
+        return {}
+    why = {name: image.absent(store, name, cluster.runtime) for name in {cell.task.image for cell in cells}}
+    return {cell.key: why[cell.task.image] for cell in cells if why[cell.task.image]}
+
+
+def outdated(cluster: Cluster, store: Store, cells: Sequence[Cell]) -> list[str]:
+    """A line for every image of `cells` whose recipe is not this checkout's."""
+    names = sorted({cell.task.image for cell in cells}) if cluster.runtime else []
+    there = [image.current(store, name, cluster.runtime) for name in names]
+    told = "is of another recipe than this checkout's; to make it anew: launch.py build"
+    return [f"image {one.file} {told} {one.name}" for one in there if one and one.stale]
+
+
+def block(cluster: Cluster, store: Store, cells: Sequence[Cell], why: Mapping[str, str]) -> None:
+    """Records that cells wait for their image, until `grid` is called again and it is there."""
+    for cell in cells:
+        told = {"image": cell.task.image, "runtime": cluster.runtime, "message": why[cell.key], "at": time.time()}
+        attempt.fail(store.results / cell.key, key=cell.key, kind=image.ABSENT, **told)
 
 
 def _before(store: Store, key: str) -> list[dict[str, Any]]:

@@ -76,6 +76,15 @@ def beats(folder: Path) -> bool:
     return age < LOST_AFTER_SECONDS
 
 
+def at_work(folder: Path) -> int:
+    """The process of this machine that runs the cell of this folder, or 0."""
+    try:
+        beat = json.loads((folder / "heartbeat.json").read_text())
+    except (OSError, ValueError):
+        return 0
+    return int(beat["pid"]) if beat["host"] == socket.gethostname() else 0
+
+
 @contextmanager
 def heartbeat(folder: Path) -> Iterator[None]:
     """Says every few seconds that this cell is being run. The file is large enough to hold an error later, so that

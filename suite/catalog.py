@@ -31,10 +31,11 @@ def entries(package: str, noun: type[Noun]) -> dict[str, Noun]:
 
 
 class Catalog:
-    """The entries of this checkout, and those that users named, as recorded in a store."""
+    """The entries of this checkout, and those that users named, as recorded in a store. `runtime` is what cells are run
+    with, '' outside containers."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, runtime: str = "") -> None:
+        self.store, self.runtime = store, runtime
 
     @cached_property
     def tasks(self) -> dict[str, Task]:

@@ -6,6 +6,7 @@ import os
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256 as _sha256
 from pathlib import Path
@@ -77,8 +78,9 @@ def sha256(path: Path, cache: Path | None = None) -> str:
         known[key] = total.hexdigest()
         if cache is not None:
             aside = cache.with_name(f"{cache.name}.{os.getpid()}")
-            aside.write_text(json.dumps(known, indent=0, sort_keys=True), encoding="utf-8")
-            os.replace(aside, cache)
+            with suppress(OSError):  # within a container weights are read-only
+                aside.write_text(json.dumps(known, indent=0, sort_keys=True), encoding="utf-8")
+                os.replace(aside, cache)
     return known[key]
 
 

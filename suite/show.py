@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from rich.markup import escape
 from rich.table import Column, Table
 
-from suite import adhoc, plan
+from suite import adhoc, image, plan
 from suite.catalog import Catalog
 
 COLOURS = {
@@ -66,6 +66,7 @@ def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Table:
         "grids": (("study", "tasks", "models", "datasets", "what it is"), _grids),
         "layouts": (("layout",), lambda _: ((name,) for name in adhoc.layout_names())),
         "clusters": (("cluster",), lambda _: ((name,) for name in clusters)),
+        "images": (("image", "file in the store", "digest", "GB", "recipe", "came from"), _images),
     }[what]
     table = Table(*heads)
     for row in rows(known):
@@ -89,6 +90,15 @@ def _datasets(known: Catalog) -> Iterable[tuple[object, ...]]:
 def _tasks(known: Catalog) -> Iterable[tuple[object, ...]]:
     for one in known.tasks.values():
         yield one.label, ", ".join(one.kinds), one.metric or "the dataset's", one.source
+
+
+def _images(known: Catalog) -> Iterable[tuple[object, ...]]:
+    there = list(image.images(known.store))
+    for one in there:
+        recipe = f"{one.recipe[:8]} {'(stale)' if one.stale else '(current)'}"
+        yield one.name, one.file, one.digest[:19], f"{one.bytes / 1e9:.2f}", recipe, one.source or f"base {one.base}"
+    for name in set(image.names()) - {one.name for one in there}:
+        yield name, f"none: launch.py build {name}", "", "", "", ""
 
 
 def _grids(known: Catalog) -> Iterable[tuple[object, ...]]:

@@ -30,6 +30,10 @@ class Store:
         return self.root / "weights"
 
     @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
     def features(self) -> Path:
         return self.root / "features"
 

@@ -28,6 +28,10 @@ class NoSpace(Exception):
     """What has to be written does not fit on the disk."""
 
 
+class BadImage(Exception):
+    """The image is not what it should be, or something of the host has slipped into it."""
+
+
 class BadTask(Exception):
     """The task's entry asks for what its program cannot do."""
 
@@ -53,6 +57,7 @@ KINDS: dict[type[BaseException], str] = {
     LayoutError: "bad data",
     CheckpointError: "bad weights",
     BadTask: "bad task",
+    BadImage: "bad image",
     NotMet: "lost",
     Refusal: "unknown entry",
     MemoryError: "out of memory",

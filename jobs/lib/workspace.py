@@ -25,10 +25,13 @@ BATCH = 64
 
 
 class Workspace:
-    """One process's view of a store; what cells of a bundle share is loaded once."""
+    """One process's view of a store; what cells of a bundle share is loaded once. `image` is the digest of the image
+    that it runs in, or ''."""
 
-    def __init__(self, store: Store, *, device: str = "", cores: int = 0, ranks: Ranks | None = None) -> None:
-        self.store, self.ranks, self.cores = store, ranks or Ranks(), machine.cores(cores)
+    def __init__(
+        self, store: Store, *, device: str = "", cores: int = 0, ranks: Ranks | None = None, image: str = ""
+    ) -> None:
+        self.store, self.ranks, self.cores, self.image = store, ranks or Ranks(), machine.cores(cores), image
         self.device = torch.device(device or machine.device(self.ranks.local))
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)

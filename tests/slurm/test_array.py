@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from slurm.array import Array, Limits, arrays, limit
-from slurm.cluster import Cluster, asks, command, find, ranks
+from slurm.cluster import Cluster, asks, find, ranks
+from slurm.container import command
 from slurm.script import Script, parameters
 from slurm.submission import draft
 from suite import product

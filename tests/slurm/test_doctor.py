@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -14,11 +16,14 @@ from typing import Any
 
 import pytest
 
-from slurm import doctor, partition, probe
+from slurm import doctor, partition, probe, runtime
 from slurm.cluster import Cluster, find
-from slurm.doctor import Finding, examine
+from slurm.doctor import examine
+from slurm.ground import Ground
 from slurm.probe import Answer, Node
-from suite.store import Store, lock
+from slurm.runtime import Finding
+from suite import image
+from suite.store import Store, lock, write_text
 from suite.task import Resources
 
 Launch = Callable[..., CompletedProcess[str]]
@@ -98,6 +103,55 @@ def test_a_probe_that_only_waits_proves_nothing(testbed: Path, tmp_path: Path) -
     assert last == Finding(True, "no node was free within 1 s (BeginTime): compute nodes not looked at")
 
 
+APPTAINER = """case "$1" in
+--version) echo apptainer version 1.4.5 ;;
+build) echo --build-arg ;;
+exec) [ "$2" = --help ] && echo --cleanenv --no-home --bind --nv --pwd && exit
+  [ -n "$SLURM_JOB_ID" ] && echo "INFO: Converting SIF file to temporary sandbox..." >&2; [ -f "$5" ] ;;
+esac"""
+
+
+@pytest.fixture
+def stocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store that has all images, and an Apptainer on PATH that must unpack them on nodes."""
+    images = tmp_path / "store/images"
+    for name in image.names():
+        record = {"name": name, "file": f"{name}.sif", "digest": "d", "recipe": image.recipe(name), "cuda": "13.0"}
+        write_text(images / f"{name}.sif", "")
+        write_text(images / f"{name}.json", json.dumps(record))
+    write_text(tmp_path / "bin/apptainer", f"#!/bin/sh\n{APPTAINER}\n")
+    (tmp_path / "bin/apptainer").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(runtime, "BUILD_GB", 0.0)
+    monkeypatch.setattr(runtime, "IMAGE_GB", 0.0)
+    return images
+
+
+def test_images_on_this_machine(tmp_path: Path, stocked: Path) -> None:
+    here = Cluster("here", runtime="apptainer")
+
+    def bad() -> list[str]:
+        found = [one for one in examine(here, Store(tmp_path / "store")) if "core" in one.seen or "image s" in one.seen]
+        return [f"{one.seen}; {one.remedy}" for one in found if not one.well]
+
+    assert bad() == []
+    (stocked / "core.sif").unlink()
+    assert bad() == ["no image core for apptainer; launch.py build core, or launch.py pull core"]
+    (stocked / "core.json").write_text("{")
+    (broken,) = [one for one in examine(here, Store(tmp_path / "store")) if "core.json" in one.seen]
+    assert (broken.well, bool(broken.remedy)) == (False, True)
+
+
+def test_images_on_a_node(testbed: Path, tmp_path: Path, stocked: Path) -> None:
+    entry = replace(TESTBED, runtime="apptainer", scratch=f"{tmp_path}/$SLURM_JOB_ID")
+    found = examined(entry, tmp_path)
+    seen = [one.seen for one in found if not one.well]
+    assert len(seen) == 1, seen  # the login node starts nothing
+    assert re.match(r"n\d: an image is unpacked at every start, which took \d+\.\d s$", seen[0])
+    assert any(re.search(rf"free in the store, \d+ GB in {tmp_path}/\d+$", one.seen) for one in found)
+    assert not any("packages of the jobs" in one.seen for one in found)
+
+
 def commands(folder: Path, **programs: str) -> str:
     """A PATH that has shell programs in place of Slurm's commands."""
     for name in doctor.COMMANDS:
@@ -164,7 +218,7 @@ def node(**changes: Any) -> Node:
     well: dict[str, Any] = {
         "host": "n0", "python": "3.11.2", "executable": "/usr/bin/python3", "checkout": probe.checkout(), "absent": [],
         "began": 1000.0, "ahead": 0.0, "unwritable": "", "lock": "held", "store_gb": 500.0, "tmp": "/tmp",
-        "tmp_gb": 50.0, "runtimes": [], "gpus": 1, "cores": 8, "cpus": 64,
+        "tmp_gb": 50.0, "gpus": 1, "cores": 8, "cpus": 64,
     }  # fmt: skip
     return Node(**well | changes)
 
@@ -180,6 +234,8 @@ def node(**changes: Any) -> Node:
         ({"lock": "free"}, "n0: does not see this machine's locks on the store"),
         ({"lock": "Function not implemented"}, "n0: no locks on the store: Function not implemented"),
         ({"tmp_gb": 0.2}, "n0: 500 GB free in the store, 0 GB in /tmp"),
+        ({"tmp_trouble": "cannot be written"}, "n0: 500 GB free in the store, 50 GB in /tmp, which cannot be written"),
+        ({"absent": ["torch"], "ground": Ground("docker", there=["docker"])}, ""),  # the image has the packages
         ({"cores": 1}, "n0: 8 CPUs asked for, 1 of its 64 may be used"),
     ],
 )
