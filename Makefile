@@ -6,7 +6,7 @@ RUN    := .venv/bin/python
 LOCKS  := requirements.txt containers/core/requirements.txt
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test lint bench setup lock slurm-up slurm-down containers-up containers-down
+.PHONY: demo test lint bench images setup lock slurm-up slurm-down containers-up containers-down
 
 demo: .venv/.jobs                     ## the embedded grid: prints its table and where the CSVs are
 	$(RUN) launch.py --store $(STORE) grid demo --wait
@@ -28,6 +28,9 @@ slurm-up:                             ## a real Slurm on this machine (root, Deb
 
 slurm-down:                           ## end it again
 	@slurm/testbed/down
+
+images: .venv/.jobs                   ## build all images (README has the times); GIVEN="--runtime docker --base debian.tar"
+	$(RUN) launch.py --store $(STORE) build $(notdir $(patsubst %/Dockerfile,%,$(wildcard containers/*/Dockerfile))) $(GIVEN)
 
 containers-up:                        ## Apptainer, Docker and a Debian base image on this machine (root, Debian), for tests
 	@containers/testbed/up

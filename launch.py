@@ -276,13 +276,16 @@ def build_command(names: tuple[str, ...], runtime: str, base: str, given: tuple[
     cluster, known = setup()
     runtime = usable(cluster, runtime, BUILDERS)
     arguments = dict(_pair(word) for word in given)
+    if unknown := arguments.keys() - {key for name in names for key in image.arguments(image.find(name))}:
+        raise near(min(unknown), {key for name in names for key in image.arguments(name)}, "build argument")
     for name in names:
+        own = {key: value for key, value in arguments.items() if key in image.arguments(name)}
         if via == "slurm":
             from slurm.batch import build as elsewhere
 
-            elsewhere(cluster, known.store, image.find(name), runtime, click.echo, base=base, arguments=arguments)
+            elsewhere(cluster, known.store, image.find(name), runtime, click.echo, base=base, arguments=own)
         else:
-            _make("build", known.store, name, runtime, base=base, arguments=arguments)
+            _make("build", known.store, name, runtime, base=base, arguments=own)
 
 
 @main.command("pull")

@@ -68,10 +68,8 @@ def pull(store: Store, name: str, runtime: str, tell: Tell, *, source: str, agai
 def _given(name: str, arguments: Mapping[str, str], base: str) -> dict[str, str]:
     """What a user gave, as it is recorded: a file with its digest, a checkout with its commit. Refusal for an argument
     that the recipe does not have."""
-    known = image.arguments(name).keys() - {"RECIPE", "COMMIT", "BASE"}
-    for key in arguments:
-        if key not in known:
-            raise near(key, known, f"build argument of {name}")
+    for key in arguments.keys() - image.arguments(name).keys():
+        raise near(key, image.arguments(name), f"build argument of {name}")
     return {key: _told(value) for key, value in {**arguments, **({"BASE": base} if base else {})}.items()}
 
 
@@ -126,6 +124,7 @@ def _placed(store: Store, aside: Path, made: Image, began: float, **how: Any) ->
     made = replace(made, seconds=round(time.time() - began, 1), **how)
     file = store.images / made.file
     if not file.exists():
+        aside.chmod(0o644)  # Docker saves for its caller alone
         with open(aside, "rb") as written:
             os.fsync(written.fileno())
         os.replace(aside, file)

@@ -23,6 +23,8 @@ from suite.image import CONTAINERS
 SHOWN = 15  # last lines of what failed
 QUICK = "-comp zstd -Xcompression-level 1"  # a seventh of gzip's time, and smaller
 ROOT = "root file system"
+PLAIN = ("--progress=plain",)
+TIDY = ("--force-rm",)  # Docker's old builder leaves a container where a step failed
 # How a site reaches its registries: told to the stage that brings packages, and not left in an image.
 CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -38,6 +40,8 @@ Tell = Callable[[str], None]  # is told every line as it comes
 def build(run: Log, runtime: str, name: str, base: str, words: Mapping[str, str], aside: Path) -> str:
     """Builds an image of containers/ to the file `aside`: its digest. Of `words`, the build arguments, those that are
     folders here are handed to the builder."""
+    if re.search(r"^[./~]|\.(sif|tar|gz|zst)$", base) and not Path(base).exists():
+        raise Refusal(f"--base {base}: no such file")
     make = _by_engine if runtime in ENGINES else _by_apptainer
     with _context() as folder:
         return make(run, runtime, name, base, _handed(folder, words), folder, aside)
@@ -60,10 +64,11 @@ def pull(run: Log, runtime: str, source: str, aside: Path) -> str:
     plain = ["--no-https"] if re.match(r"\w+://(localhost|127\.)", source) else []
     if remote and runtime == "pyxis":
         run("enroot", "import", "--output", str(aside), source)
-    elif remote:
+    elif remote and not source.startswith("docker://"):
         run(runtime, "pull", *plain, str(aside), source)
-    elif tarfile.is_tarfile(file):
-        run(runtime, "build", *_quick(runtime), str(aside), f"{_kind(file)}:{file.absolute()}")
+    elif remote or tarfile.is_tarfile(file):
+        origin = source if remote else f"{_kind(file)}:{file.absolute()}"
+        run(runtime, "build", *_quick(runtime), *plain, str(aside), origin)
     else:
         shutil.copyfile(file, aside)
     return f"sha256:{checkpoint.sha256(aside)}"
@@ -164,7 +169,7 @@ def _by_engine(run: Log, runtime: str, name: str, base: str, words: dict[str, st
             "BASE": _imported(run, runtime, Path(base)) if Path(base).exists() else base.removeprefix("docker://")
         }
     tag, file = f"transfer-suite/{name}:{words['RECIPE']}", folder.parent / "id"
-    own = ["--progress=plain"] if runtime == "docker" and _buildx() else []
+    own = list(PLAIN if _buildx() else TIDY) if runtime == "docker" else []
     # An engine without a bridge (as started without iptables) reaches registries through the host's network.
     own += [] if engine.bridged(runtime) else ["--network=host"]
     named = ["--file", f"{name}/Dockerfile", "--tag", tag, "--iidfile", str(file)]

@@ -95,7 +95,8 @@ class Job:
             return self._watch(keys, log, None)
         try:
             cells, image = self.needed(keys)
-            with entered(self.cluster, self.store, image, cells, name=log.name, memory_gb=self.memory_gb) as inside:
+            name = f"cells-{self.folder.name}-{Path(log.name).name}"
+            with entered(self.cluster, self.store, image, cells, name=name, memory_gb=self.memory_gb) as inside:
                 code, why = self._watch(keys, log, inside)
         except Refusal as refused:
             return 1, {"kind": "container", "message": str(refused)}

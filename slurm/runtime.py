@@ -75,11 +75,11 @@ class Images:
         return any(one is None or one.stale for one in self.there.values())
 
     def findings(self) -> Iterator[Finding]:
+        some = any(self.there.values())
         for name, one in self.there.items():
-            if one is None:  # who has one will know which others to get
-                told = f"no image {name} for {self.runtime}: its tasks are blocked"
-                get = f"launch.py build {name}, or launch.py pull {name}"
-                yield Finding(any(self.there.values()), f"{told}; {get}" if any(self.there.values()) else told, get)
+            if one is None:  # who has some may not want all
+                told, get = f"no image {name} for {self.runtime}", f"launch.py build {name}, or launch.py pull {name}"
+                yield Finding(some, f"{told}: its tasks are blocked until {get}" if some else told, get)
             elif one.stale:
                 told = f"image {name} is stale: {one.file} was made from another recipe than this checkout's"
                 yield Finding(False, told, f"launch.py build {name}")

@@ -12,6 +12,7 @@ from suite.entry import Refusal, near
 from suite.store import Store, read_json
 
 CONTAINERS = Path(__file__).resolve().parent.parent / "containers"
+OURS = ("BASE", "RECIPE", "COMMIT")  # build arguments that the launcher gives
 ABSENT = "image"  # the kind of error of a cell that was not sent for want of one
 FORMATS = {"apptainer": "sif", "singularity": "sif", "docker": "tar", "podman": "tar", "pyxis": "sqsh"}
 """Runtime -> the kind of file that it takes an image from."""
@@ -73,12 +74,9 @@ def recipe(name: str) -> str:
 
 
 def arguments(name: str) -> dict[str, str]:
-    """The build arguments of an image's Dockerfile, with their defaults."""
-    found = re.findall(r"^ARG (\w+)(?:=(.*))?$", (CONTAINERS / name / "Dockerfile").read_text(), re.MULTILINE)
-    arguments: dict[str, str] = {}
-    for argument, default in found:
-        arguments[argument] = arguments.get(argument) or default.strip("\"'")
-    return arguments
+    """The build arguments of an image's Dockerfile that a user may give, with their defaults."""
+    found = re.findall(r"^ARG (\w+)=(.*)$", (CONTAINERS / name / "Dockerfile").read_text(), re.MULTILINE)
+    return {key: default for key, default in found if key not in OURS}
 
 
 def images(store: Store) -> Iterator[Image]:

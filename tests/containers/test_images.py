@@ -227,8 +227,8 @@ class TestSlurm:
             assert time.monotonic() < deadline
             time.sleep(0.3)
         if runtime in ("docker", "podman"):
-            left = subprocess.run([runtime, "ps", "--all", "--quiet"], capture_output=True, text=True, check=True)
-            assert not left.stdout
+            words = [runtime, "ps", "--all", "--quiet", "--filter=name=cells-"]
+            assert not subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
 def test_an_ordinary_user(runtime: str, images: Path, ordinary: str, outside: Store) -> None:
@@ -260,3 +260,15 @@ def test_an_ordinary_user(runtime: str, images: Path, ordinary: str, outside: St
         assert numbers(store, key) == numbers(outside, key)
         assert (store.results / key / "result.json").owner() == ordinary
         assert "sha256:" in json.loads((store.results / key / "result.json").read_text())["image"]
+
+
+def test_built_by_a_job(launch: Launch, store: Store, entry: Entry, runtime: str) -> None:
+    """On a node, which finds the image there; and what a job says that fails."""
+    words = ("--cluster", entry("TESTBED"), "build", "core", "--via", "slurm")
+    told = launch(*words)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "core: job " in told.stdout and "is there already" in told.stdout
+    refused = launch(*words, "--base", "/nowhere/debian.tar")
+    assert refused.returncode == 2
+    assert "no such file" in refused.stderr
+    assert not list(store.logs.glob(".build*"))

@@ -63,7 +63,7 @@ def sent(known: Catalog, monkeypatch: pytest.MonkeyPatch) -> Submission:
 def work(known: Catalog, sent: Submission, fate: str, monkeypatch: pytest.MonkeyPatch) -> Job:
     real = job.command
     monkeypatch.setattr(job, "command", lambda *a, **k: [sys.executable, "-c", PROGRAM, fate, *real(*a, **k)[3:]])
-    return Job(Cluster("local"), known.store, sent.folder, sent.arrays[0].tasks[0], "commit")
+    return Job(Cluster("local"), known.store, sent.folder, sent.arrays[0].tasks[0], "commit", {})
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_process_that_never_begins_ends_the_job(
     known: Catalog, sent: Submission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "command", lambda *a, **k: [sys.executable, "-c", "import nothing_of_that_name"])
-    Job(Cluster("local"), known.store, sent.folder, sent.arrays[0].tasks[0], "commit")()
+    Job(Cluster("local"), known.store, sent.folder, sent.arrays[0].tasks[0], "commit", {})()
     assert {state.name for state in status.states(known).values()} == {"failed"}
     assert "nothing_of_that_name" in (sent.folder / "0.log").read_text()
 

@@ -399,7 +399,8 @@ def test_room(tmp_path: Path) -> None:
     assert room.filesystem(Path("/proc/self")) == "proc"
     seen = room.place("X", str(tmp_path / "not/yet"))
     assert (seen.trouble, room.place("X", str(tmp_path / "no"), made=False).trouble) == ("", "is not there")
-    assert seen.gb == pytest.approx(shutil.disk_usage(tmp_path).free / 1e9, abs=1)
+    free = shutil.disk_usage(tmp_path).free / 1e9
+    assert seen.gb <= free + 1 if seen.memory else seen.gb == pytest.approx(free, abs=1)
     if room.filesystem(Path("/dev/shm")) == "tmpfs":
         assert room.place("X", "/dev/shm").memory
 
