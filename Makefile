@@ -3,6 +3,7 @@ PYTHON ?= python3
 STORE  ?= store
 UV     := .uv/bin/uv
 RUN    := .venv/bin/python
+LOCK   := $(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate
 LOCKS  := requirements.txt containers/core/requirements.txt
 export UV_PYTHON_DOWNLOADS := never
 
@@ -41,12 +42,12 @@ containers-down:                      ## end and remove them again
 setup: .venv/.jobs                    ## .venv with the launcher and the jobs' packages
 
 lock:                                 ## resolve the locks anew from pyproject.toml
-	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --all-extras pyproject.toml -o tests/requirements.txt
-	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --extra table --extra jobs -c tests/requirements.txt pyproject.toml -o containers/core/requirements.txt
-	$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -c tests/requirements.txt pyproject.toml -o requirements.txt
+	$(LOCK) --all-extras pyproject.toml -o tests/requirements.txt
+	$(LOCK) --extra table --extra jobs -c tests/requirements.txt pyproject.toml -o containers/core/requirements.txt
+	$(LOCK) -c tests/requirements.txt pyproject.toml -o requirements.txt
+	$(LOCK) -c containers/core/requirements.txt containers/compile/build.in -o containers/compile/build.txt
 	for image in $(dir $(wildcard containers/*/source.in)); do \
-	  lock="$(UV) pip compile -q --universal --python-version 3.10 --generate-hashes --no-header --no-annotate -c containers/core/requirements.txt"; \
-	  $$lock $${image}build.in -o $${image}build.txt && \
+	  lock="$(LOCK) -c containers/core/requirements.txt"; \
 	  $$lock --no-deps $${image}source.in -o $${image}source.txt && \
 	  $$lock -c $${image}source.txt $$(sed -n 's/^\([a-z][a-z0-9-]*\).*/--no-emit-package \1/p' $${image}source.in) --extra table --extra jobs \
 	    pyproject.toml $${image}requirements.in $${image}source.in -o $${image}requirements.txt || exit 1; done

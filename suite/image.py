@@ -13,6 +13,7 @@ from suite.store import Store, read_json
 
 CONTAINERS = Path(__file__).resolve().parent.parent / "containers"
 OURS = ("BASE", "RECIPE", "COMMIT")  # build arguments that the launcher gives
+SITE = ("site.env", "ca.crt")  # how a site reaches its registries: no part of a recipe
 ABSENT = "image"  # the kind of error of a cell that was not sent for want of one
 FORMATS = {"apptainer": "sif", "singularity": "sif", "docker": "tar", "podman": "tar", "pyxis": "sqsh"}
 """Runtime -> the kind of file that it takes an image from."""
@@ -60,9 +61,13 @@ def find(name: str) -> str:
 
 
 def files(name: str) -> list[Path]:
-    """What an image's recipe consists of: its folder, and what all recipes share."""
-    own = (CONTAINERS / name).rglob("*")
-    return sorted(p for p in (*CONTAINERS.glob("*.*"), *own) if p.is_file() and "__pycache__" not in p.parts)
+    """What an image's recipe consists of: its Dockerfile, its .def, and what these copy from containers/."""
+    text = (CONTAINERS / name / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+    patterns = [f"{name}/Dockerfile", f"{name}/{name}.def", *(word for line in copied for word in line.split())]
+    found = {path for pattern in patterns for path in CONTAINERS.glob(pattern)}
+    found |= {below for path in found if path.is_dir() for below in path.rglob("*")}
+    return sorted(path for path in found if path.is_file() and path.name not in SITE)
 
 
 def recipe(name: str) -> str:
