@@ -7,6 +7,7 @@ Runs on a login node: needs click, rich and submitit; torch lives in the jobs.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -148,8 +149,9 @@ def grid_command(
     planned = plan.plan(asked, known, every_model=models == "*" or not asked.models)
     look = status.Look()
     if build and cluster.runtime and not dry_run:
-        for name in sorted({cell.task.image for cell in planned.cells}):
-            _make("build", known.store, name, cluster.runtime)
+        before = status.states(known, [cell.key for cell in planned.cells], look=look)
+        for name in sorted({cell.task.image for cell in planned.cells if before[cell.key].name != "done"}):
+            _get(cluster, known.store, name)
     # Two grids at once: the second sees what the first has sent.
     with nullcontext() if dry_run else lock(known.store.logs / ".submitting"):
         now = status.states(known, [cell.key for cell in planned.cells], look=look)
@@ -278,6 +280,7 @@ def build_command(names: tuple[str, ...], runtime: str, base: str, given: tuple[
     arguments = dict(_pair(word) for word in given)
     if unknown := arguments.keys() - {key for name in names for key in image.arguments(image.find(name))}:
         raise near(min(unknown), {key for name in names for key in image.arguments(name)}, "build argument")
+    base = base or cluster.base
     for name in names:
         own = {key: value for key, value in arguments.items() if key in image.arguments(name)}
         if via == "slurm":
@@ -304,8 +307,8 @@ def pull_command(names: tuple[str, ...], source: str, runtime: str) -> None:
     if not (source or cluster.images):
         raise Refusal("no place is known to pull from: --from, or `images` in the cluster's entry; or: launch.py build")
     for name in names:
-        published = cluster.images.format(image=image.find(name), recipe=image.recipe(name))
-        _make("pull", known.store, name, runtime, source=source or published, again=bool(source))
+        from_ = source or _published(cluster, image.find(name))
+        _make("pull", known.store, name, runtime, source=from_, again=bool(source))
 
 
 @main.command("logs")
@@ -357,10 +360,28 @@ def doctor_command() -> None:
     sys.exit(bad > 0)
 
 
+def _get(cluster: Cluster, store: Store, name: str) -> None:
+    """An image as the cluster's entry says: pulled from where it is published, or else built."""
+    from slurm.build import BUILDERS, usable
+
+    if cluster.images:
+        _make("pull", store, name, cluster.runtime, source=_published(cluster, name), again=False)
+    else:
+        _make("build", store, name, usable(cluster, "", BUILDERS), base=cluster.base)
+
+
+def _published(cluster: Cluster, name: str) -> str:
+    try:
+        return cluster.images.format(image=name, recipe=image.recipe(name))
+    except (KeyError, IndexError, ValueError):
+        raise Refusal(f"images={cluster.images!r} of {cluster.name}: it takes {{image}} and {{recipe}}") from None
+
+
 def _make(how: str, store: Store, name: str, runtime: str, **more: Any) -> None:
     """Builds or pulls one image, with a line that tells how far it is."""
     from slurm import build, builder
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing half done is left
     began, terminal = time.time(), sys.stdout.isatty()
     with _console().status(f"{name}: waiting") as shown:
 
@@ -416,7 +437,7 @@ def _tend(known: Catalog, now: dict[str, State], look: Look) -> None:
 
 def _tell(now: Mapping[str, State]) -> None:
     for line in _reasons(now):
-        _console().print(line, highlight=False, soft_wrap=True)
+        _console().print(line, highlight=False, soft_wrap=True, emoji=False)
 
 
 def _reasons(now: Mapping[str, State], most: int = 20) -> list[str]:

@@ -108,7 +108,7 @@ def _complete(key: str, workspace: Workspace, commit: str) -> None:
     folder, began, clock = workspace.store.results / key, time.time(), Clock(workspace.loader)
     machine.forget_peak(workspace.device)
     cell, image = Catalog(workspace.store).cell(key), workspace.image
-    recipe = inside.recipe() if image else ""
+    recipe = workspace.recipe
     found = result.read(workspace.store.results, key)
     if found and found["facts"] == result.facts(cell) and (not image or found["image"] == image):
         print(f"{key}: done before", flush=True)

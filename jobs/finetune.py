@@ -67,7 +67,9 @@ class Trainer:
             raise BadTask(
                 f"{cell.task.label}: a batch of {self.settings['batch']} is too small for {self.ranks.count} ranks"
             )
-        self.checkpoint = Checkpoint(workspace.folder(cell), result.facts(cell), cell.task.checkpoint_seconds)
+        software = {"recipe": workspace.recipe} if workspace.recipe else {}
+        identity = result.facts(cell) | software
+        self.checkpoint = Checkpoint(workspace.folder(cell), identity, cell.task.checkpoint_seconds)
         self.done: dict[str, float] = {}  # validation score of every finished run
         self.failed: dict[str, str] = {}  # and why those that diverged did
         # Rank 0 reads for all: another machine may still see an older file.

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from slurm.builder import NONE, Tell
 from slurm.cluster import Cluster
-from slurm.scheduler import Outage, call
+from slurm.scheduler import ENDED, Outage, call
 from slurm.submission import Sent, Task, tail
+from suite import image
 from suite.entry import Refusal
 from suite.store import Store
 from suite.task import Resources
@@ -38,8 +39,8 @@ def build(
     if cluster.scheduler != "slurm":
         raise Refusal(f"--via slurm: cluster {cluster.name} has no scheduler; name one with --cluster")
     words = ["launch.py", "--store", str(store.root), "build", name, "--runtime", runtime]
-    words += [f"--base={base}"] if base else []
-    words += [f"--build-arg={key}={value}" for key, value in arguments.items()]
+    words += [f"--base={_whole(base)}"] if base else []
+    words += [f"--build-arg={key}={_whole(value)}" for key, value in arguments.items()]
     folder = store.logs / f".build-{secrets.token_hex(4)}"
     asked = {"nodes": 1, "gpus": 0, "cpus": ASKED.cpus, "memory_gb": ASKED.memory_gb, "minutes": int(ASKED.minutes)}
     array = Sent(folder.name[1:], name, asked, [], "", [Task([], [])])
@@ -50,7 +51,8 @@ def build(
         tell(f"{name}: job {job}")
         log = _followed(job, folder / f"{job}_0_0_log.out", tell)
         state = _state(job)
-        if state not in ("COMPLETED", ""):
+        there = image.current(store, name, runtime)
+        if state not in ("COMPLETED", "") or not there or there.stale:
             raise Refusal(f"{name}: job {job} is {state}:\n{log}")
     except BaseException:
         if job:
@@ -61,11 +63,16 @@ def build(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _whole(value: str) -> str:
+    """A path as it reads from another folder."""
+    return str(Path(value).absolute()) if value and Path(value).exists() else value
+
+
 def _followed(job: str, path: Path, tell: Tell) -> str:
     """Tells what the job writes until it has ended; the end of it."""
     seen = 0
     while True:
-        over = _state(job) not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED", "unknown")
+        over = _state(job) in (*ENDED, "")
         if path.exists():
             text = path.read_text(errors="replace")
             whole = text if over else text[: text.rfind("\n") + 1]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,24 +42,35 @@ def build(
     """The image of this checkout's recipe, and whether it was built for that. One that is there is built again where
     its recipe, its base or a build argument is another. Refusal, with the last lines, where the build fails."""
     given = _given(name, arguments, base)
-    with lock(store.images / f".{name}.{FORMATS[runtime]}.lock"):
+
+    def suffices() -> Image | None:
         there = image.current(store, name, runtime)
-        if there and not there.stale and all(there.given.get(key) == value for key, value in given.items()):
+        fits = there and not there.stale and all(there.given.get(key) == value for key, value in given.items())
+        return there if fits else None
+
+    with nullcontext() if suffices() else lock(store.images / f".{name}.{FORMATS[runtime]}.lock"):
+        if there := suffices():  # perhaps another's, whom we have waited for
             return there, False
         began, words = time.time(), {"RECIPE": image.recipe(name), "COMMIT": revision(), **arguments}
         with _aside(store, name, runtime) as aside, Log(_log(store, name, runtime), tell) as run:
             digest = builder.build(run, runtime, name, base, words, aside)
             made = _known(runtime, aside, digest, name)
-            return _placed(store, aside, made, began, given=given, base=given.get("BASE", made.base)), True
+            known = builder.known_as(runtime, base) if base else made.base
+            return _placed(store, aside, made, began, given=given, base=known), True
 
 
 def pull(store: Store, name: str, runtime: str, tell: Tell, *, source: str, again: bool) -> tuple[Image, bool]:
     """The image that was published at `source` (docker://, oras:// or a file), and whether it was brought for that: one
     that is there suffices, unless another source is asked for `again`. Refusal where it is no image of that name."""
-    with lock(store.images / f".{name}.{FORMATS[runtime]}.lock"):
-        there, began = image.current(store, name, runtime), time.time()
-        if there and not there.stale and not (again and there.source != source):
+
+    def suffices() -> Image | None:
+        there = image.current(store, name, runtime)
+        return there if there and not there.stale and not (again and there.source != source) else None
+
+    with nullcontext() if suffices() else lock(store.images / f".{name}.{FORMATS[runtime]}.lock"):
+        if there := suffices():
             return there, False
+        began = time.time()
         with _aside(store, name, runtime) as aside, Log(_log(store, name, runtime), tell) as run:
             digest = builder.pull(run, runtime, source, aside)
             made = _known(runtime, aside, digest, name)
@@ -77,7 +89,19 @@ def _told(value: str) -> str:
     path = Path(value)
     if path.is_file():
         return f"{path.name} sha256:{checkpoint.sha256(path)}"
-    return f"{path.absolute()}@{revision(path)}" if value and path.is_dir() else value
+    if not value or not path.is_dir():
+        return value
+    commit = revision(path) if (path / ".git").exists() else "unknown"
+    clean = commit != "unknown" and not commit.endswith("-dirty")
+    return f"{path.absolute()}@{commit}{'' if clean else f' sha256:{_tree(path)}'}"
+
+
+def _tree(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and ".git" not in path.parts:
+            total.update(f"{path.relative_to(folder)}\0{checkpoint.sha256(path)}\0".encode())
+    return total.hexdigest()
 
 
 def _log(store: Store, name: str, runtime: str) -> Path:
@@ -87,8 +111,8 @@ def _log(store: Store, name: str, runtime: str) -> Path:
 @contextmanager
 def _aside(store: Store, name: str, runtime: str) -> Iterator[Path]:
     """Where an image is made; nothing stays there, not even of one whose maker was killed."""
-    for old in store.images.glob(f".{name}.*.partial.{FORMATS[runtime]}"):
-        old.unlink()
+    for old in store.images.glob(f".*{name}.*.partial.{FORMATS[runtime]}*"):  # Docker has a name of its own for it
+        old.unlink(missing_ok=True)
     path = store.images / f".{name}.{os.getpid()}.partial.{FORMATS[runtime]}"
     try:
         yield path
@@ -98,10 +122,11 @@ def _aside(store: Store, name: str, runtime: str) -> Iterator[Path]:
 
 def _known(runtime: str, aside: Path, digest: str, name: str) -> Image:
     """The record of what was made, by its own manifest. Refusal where it is no image of ours, or not that one."""
-    told = engine.printed(runtime, digest if runtime in ENGINES else str(aside), MANIFEST)
-    if not told:
-        raise Refusal(f"{name}: what came has no {MANIFEST}, which all images of containers/ have")
-    manifest = json.loads(told)
+    try:
+        told = engine.printed(runtime, digest if runtime in ENGINES else str(aside), MANIFEST)
+        manifest = {key: json.loads(told)[key] for key in ("image", "recipe", "commit", "base", "cuda")}
+    except (Refusal, ValueError, KeyError, TypeError) as why:
+        raise Refusal(f"{name}: what came is none of the images of containers/: {why}") from None
     if manifest["image"] != name:
         raise Refusal(f"{name}: what came is the image {manifest['image']!r}")
     return Image(
@@ -128,5 +153,7 @@ def _placed(store: Store, aside: Path, made: Image, began: float, **how: Any) ->
         with open(aside, "rb") as written:
             os.fsync(written.fileno())
         os.replace(aside, file)
-    write_json(store.images / f"{made.file}.json", as_json(made))
+    record = store.images / f"{made.file}.json"
+    write_json(record, as_json(made))
+    record.chmod(0o644)
     return made

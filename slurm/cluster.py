@@ -30,6 +30,7 @@ class Cluster:
     slots: int = 1  # without a scheduler: jobs side by side
     runtime: str = ""  # apptainer, singularity, docker, podman, pyxis, or "" for none
     images: str = ""  # where to pull images from, e.g. "oras://registry.lab/suite/{image}:{recipe}"
+    base: str = ""  # what `build` starts from instead of Debian's image: see --base
     binds: tuple[str, ...] = ()  # more folders to read in containers: where links in your data lead to
     scratch: str = ""  # folder on a node for temporary files in containers, e.g. "/local/$SLURM_JOB_ID"; "" = TMPDIR
     # With one. Names are sbatch's.

@@ -90,7 +90,17 @@ def mounts(read: Iterable[Path], write: Iterable[Path]) -> list[tuple[str, str]]
 def _apptainer(runtime: str, here: Inside) -> list[str]:
     binds = [f"--bind={_plain(path)}:{path}:{mode}" for path, mode in mounts(here.read, _written(here))]
     nv = ["--nv"] if here.gpus else []
-    return [runtime, "exec", "--cleanenv", "--no-home", *nv, *binds, f"--pwd={here.folder}", here.image]
+    return [
+        runtime,
+        "exec",
+        "--cleanenv",
+        "--no-home",
+        "--no-mount=tmp",
+        *nv,
+        *binds,
+        f"--pwd={here.folder}",
+        here.image,
+    ]
 
 
 def _docker(runtime: str, here: Inside) -> list[str]:
@@ -153,7 +163,9 @@ def _environment(runtime: str, here: Inside) -> list[str]:
     }
     passed = {name: value for name, value in here.passed.items() if name not in unwanted}
     words = [f"{name}={value}" for name, value in {**fixed, **passed}.items()]
-    return ["/usr/bin/env", *(["-i", path] if runtime == "pyxis" else []), *words]
+    # What a user of Apptainer has set for all images is not for these.
+    clean = [word for name in ("PYTHONPATH", "PYTHONHOME", "LD_PRELOAD") for word in ("-u", name)]
+    return ["/usr/bin/env", *clean, *(["-i", path] if runtime == "pyxis" else []), *words]
 
 
 def _plain(path: str) -> str:

@@ -132,6 +132,9 @@ def _slurm(cluster: Cluster, store: Store, images: Images, patience: float) -> I
         return
     config = dict(re.findall(r"^(\S+)\s*=\s*(.*?)\s*$", told, re.MULTILINE))
     yield Finding(True, f"Slurm {config.get('SLURM_VERSION', '?')} of {config.get('ClusterName', '?')} answers")
+    if cluster.runtime in ground.SIF and os.geteuid() and config.get("ProctrackType") == "proctrack/linuxproc":
+        told = "ProctrackType linuxproc signals what mounts your images, too: a program told to leave may die of it"
+        yield Finding(True, f"{told}, and goes on from its last checkpoint")
     takes = scheduler.limits(cluster.window)
     yield Finding(True, f"job arrays of up to {takes.array} tasks, {takes.tasks} tasks in the queue at once")
     yield from _accounting(cluster, config)

@@ -8,31 +8,40 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from slurm.cluster import CHECKOUT, Cluster
-from slurm.container import ENGINES, Inside, cores, kept
+from slurm.container import ENGINES, Inside, cores, enter, kept
 from suite.cell import Cell
 from suite.entry import Refusal
 from suite.image import Image
 from suite.store import Store, lock
 
+POLL_SECONDS = 0.5
 LOAD_SECONDS = 1800.0
 ASK_SECONDS = 60.0
 
 
 @contextmanager
 def entered(
-    cluster: Cluster, store: Store, image: Image, cells: Iterable[Cell], *, name: str, memory_gb: float = 0.0
+    cluster: Cluster,
+    store: Store,
+    image: Image,
+    cells: Iterable[Cell],
+    *,
+    name: str,
+    memory_gb: float = 0.0,
+    leave: Callable[[], object] = bool,
 ) -> Iterator[Inside]:
     """What the program over `cells` gets in `image`, on this machine and now. Refusal, with the reason, where there is
     no way in."""
     runtime = cluster.runtime
     if runtime in ENGINES:
-        load(runtime, store, image)
+        load(runtime, store, image, leave)
     base = os.path.expandvars(cluster.scratch) or tempfile.gettempdir()
     try:
         Path(base).mkdir(parents=True, exist_ok=True)
@@ -78,6 +87,12 @@ def inside(
     )
 
 
+def check(cluster: Cluster, store: Store, cells: Iterable[Cell]) -> None:
+    """Refusal for a path that a container cannot be given, before anything is sent."""
+    scratch = Path(os.path.expandvars(cluster.scratch) or tempfile.gettempdir())
+    enter(cluster.runtime, inside(cluster, store, Image("", "", ""), cells, scratch, name="check"), [])
+
+
 def read(cluster: Cluster, store: Store, cells: Iterable[Cell]) -> Iterator[Path]:
     """What a program may read: this checkout, all data and weights of the store, what its cells name elsewhere, what
     links among these lead to, and what the entry adds."""
@@ -85,9 +100,9 @@ def read(cluster: Cluster, store: Store, cells: Iterable[Cell]) -> Iterator[Path
     for cell in cells:
         named += [store.data / cell.dataset.path]
         named += [store.weights / cell.model.weights.file] if cell.model.weights else []
-    for path in [*named, *map(Path, cluster.binds)]:
+    for path in dict.fromkeys([*named, *map(Path, cluster.binds)]):
         if path.exists():  # what is missing the program will say
-            yield from dict.fromkeys([path, path.resolve()])
+            yield from _hops(path)
 
 
 def written(store: Store) -> Iterator[Path]:
@@ -95,7 +110,16 @@ def written(store: Store) -> Iterator[Path]:
     yield store.root
     for path in (store.features, store.results, store.logs):
         if path.is_symlink():
-            yield path.resolve()
+            yield from _hops(path)
+
+
+def _hops(path: Path) -> Iterator[Path]:
+    """A path and all that a chain of links makes of it: inside, each link must find the next."""
+    yield path
+    while path.is_symlink():
+        path = path.parent / os.readlink(path)
+        yield path
+    yield path.resolve()
 
 
 def gpus(runtime: str, env: Mapping[str, str]) -> str:
@@ -110,16 +134,31 @@ def gpus(runtime: str, env: Mapping[str, str]) -> str:
     return env.get("CUDA_VISIBLE_DEVICES", "all")
 
 
-def load(runtime: str, store: Store, image: Image) -> None:
-    """Brings an image from the store into this machine's engine, unless it is there."""
-    if not _ask(runtime, "image", "inspect", image.digest).returncode:
-        return
+def load(runtime: str, store: Store, image: Image, leave: Callable[[], object] = bool) -> None:
+    """Brings an image from the store into this machine's engine, unless it is there. Refusal if it cannot, or if we
+    are told to `leave` meanwhile: an image takes minutes."""
     file = store.images / image.file
-    with lock(Path(tempfile.gettempdir()) / f".images-{os.getuid()}.lock"):
-        if _ask(runtime, "image", "inspect", image.digest).returncode:
-            ran = _ask(runtime, "load", "--input", str(file), seconds=LOAD_SECONDS)
-            if ran.returncode or _ask(runtime, "image", "inspect", image.digest).returncode:
-                raise Refusal(f"{runtime} does not load {file}: {_last(ran.stderr or ran.stdout)}")
+    while not there(runtime, image.digest):
+        with lock(Path(tempfile.gettempdir()) / f".images-{os.getuid()}.lock", wait=False) as mine:
+            if mine:
+                told = _polled(leave, runtime, "load", "--input", str(file))
+                if not there(runtime, image.digest):
+                    raise Refusal(f"{runtime} does not load {file}: {_last(told)}")
+        if leave():
+            raise Refusal(f"told to end while {runtime} loaded {file}")
+        time.sleep(POLL_SECONDS)
+
+
+def _polled(leave: Callable[[], object], *words: str) -> str:
+    """What a command says that may take long, and is ended when we are to leave."""
+    with tempfile.TemporaryFile("w+", errors="replace") as told:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=told, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            time.sleep(POLL_SECONDS)
+            if leave():
+                process.kill()
+        told.seek(0)
+        return told.read()
 
 
 def version(runtime: str) -> str:
@@ -139,7 +178,7 @@ def identity(runtime: str, reference: str) -> str:
 
 
 def printed(runtime: str, image: str, path: str) -> str:
-    """What a file of an image holds; '' where it cannot be read."""
+    """What a file of an image holds. Refusal, with the runtime's last word, where it cannot be read."""
     if runtime == "pyxis":
         words = ["unsquashfs", "-cat", image, path.lstrip("/")]
     elif runtime in ENGINES:
@@ -147,7 +186,21 @@ def printed(runtime: str, image: str, path: str) -> str:
     else:
         words = [runtime, "exec", "--cleanenv", "--no-home", image, "cat", path]
     ran = _ask(*words, seconds=LOAD_SECONDS)
-    return "" if ran.returncode else ran.stdout
+    if ran.returncode:
+        raise Refusal(f"{runtime} cannot read {path} in it: {_last(ran.stderr)}")
+    return ran.stdout
+
+
+def there(runtime: str, reference: str) -> bool:
+    """Whether an engine has an image."""
+    return not _ask(runtime, "image", "inspect", reference).returncode
+
+
+def source(runtime: str, reference: str) -> str:
+    """A registry's image that an engine has, with the digest that the registry knows it by."""
+    ran = _ask(runtime, "image", "inspect", "--format", '{{join .RepoDigests " "}}', reference)
+    known = ran.stdout.split() if not ran.returncode else []
+    return " ".join([reference, *(one.rpartition("@")[2] for one in known[:1] if "@" not in reference)])
 
 
 def bridged(runtime: str) -> bool:

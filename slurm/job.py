@@ -38,6 +38,10 @@ POLL_SECONDS = 0.1
 STORE_SECONDS, STORE_TIMES = 5.0, 360  # half an hour
 
 
+class Unknown(Refusal):
+    """A cell that this checkout does not know: no other node would."""
+
+
 class Job:
     """Runs bundles of keys in turn. A process that dies costs the cell it was at; the others go on in a new one."""
 
@@ -96,22 +100,27 @@ class Job:
         try:
             cells, image = self.needed(keys)
             name = f"cells-{self.folder.name}-{Path(log.name).name}"
-            with entered(self.cluster, self.store, image, cells, name=name, memory_gb=self.memory_gb) as inside:
+            with entered(
+                self.cluster, self.store, image, cells, name=name, memory_gb=self.memory_gb, leave=lambda: self.told
+            ) as inside:
                 code, why = self._watch(keys, log, inside)
+        except Unknown as unknown:
+            return 1, {"kind": "unknown entry", "message": str(unknown)}
         except Refusal as refused:
-            return 1, {"kind": "container", "message": str(refused)}
+            return 1, {**self.death(1, 0.0), "kind": "container", "message": str(refused)}
         if code in NOT_STARTED:
-            return code, {**why, "kind": "container", "message": f"it did not start: {tail(Path(log.name))}"}
+            last = (tail(Path(log.name)).strip().splitlines() or ["it says nothing"])[-1]
+            return code, {**why, "kind": "container", "message": f"{self.cluster.runtime} ended: {last}"}
         return code, why
 
     def needed(self, keys: Sequence[str]) -> tuple[list[Cell], Image]:
         """The cells that this checkout knows among `keys`, and the image that they were sent with. Refusal for none."""
-        known, unknown, cells = Catalog(self.store), Refusal("no cells"), list[Cell]()
+        known, unknown, cells = Catalog(self.store), Unknown("no cells"), list[Cell]()
         for key in keys:
             try:
                 cells.append(known.cell(key))
             except Refusal as refused:  # the program will say so, too, for this cell
-                unknown = refused
+                unknown = Unknown(refused)
         if not cells:
             raise unknown
         name, digest = cells[0].task.image, self.images.get(cells[0].task.image)
@@ -125,13 +134,16 @@ class Job:
         cancelled."""
         argv = command(self.cluster, keys, self.store.root, self.commit, more=self.more, inside=inside)
         apart = self.cluster.runtime in ENGINES
+        began = now = time.time()
         looked, deadline, peak = 0.0, 0.0, 0.0
         # Blocked until the program listens: a signal that comes while it starts waits for it, and does not kill it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         # A program that is not our child knows by its standard input that we live. Apptainer would mount the folder
         # that it is called in.
         stdin, folder = subprocess.PIPE if apart else None, "/" if inside else CHECKOUT
-        process = subprocess.Popen(argv, stdin=stdin, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        # What a user has set for all of Apptainer's images is not for ours.
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("APPTAINERENV_", "SINGULARITYENV_"))}
+        process = subprocess.Popen(argv, stdin=stdin, stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=env)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
         with process:
             try:
@@ -147,11 +159,14 @@ class Job:
                         stopping = self.cancelled().intersection(keys)
                         if not deadline and any(attempt.beats(self.store.results / key) for key in stopping):
                             deadline = self.leave(process, keys)
+                        if self.deserted(keys, began):
+                            process.kill()
                     if deadline and now > deadline:
                         process.kill()
                     time.sleep(POLL_SECONDS)
-                code = 128 - code if apart and code > 128 else code  # an engine's word for a signal
-                return code, self.death(code, peak)
+                if apart and 128 < code < 128 + signal.NSIG:
+                    code = 128 - code  # an engine's word for a signal
+                return code, self.death(code, peak, ours=now > deadline > 0)
             finally:
                 process.kill()  # nothing where it has ended; if this job is stopped, so is its program
 
@@ -164,8 +179,13 @@ class Job:
         with suppress(OSError):
             (self.folder / self.task.alive).touch()
 
-    def death(self, code: int, peak: float) -> dict[str, object]:
-        """What is known beyond the exit code of how the program ended; `peak` is the memory it was last seen with."""
+    def deserted(self, keys: Sequence[str], since: float) -> bool:
+        """Whether the program waits for others that will not come."""
+        return False
+
+    def death(self, code: int, peak: float, *, ours: bool = False) -> dict[str, object]:
+        """What is known beyond the exit code of how the program ended; `peak` is the memory it was last seen with;
+        whether it was `ours` to end it."""
         return {}
 
     def writable(self) -> bool:
@@ -200,7 +220,7 @@ class Allocated(Job):
     def __init__(self, cluster: Cluster, made: Submission, array: Sent, here: Allocation) -> None:
         store, task = Store(made.folder.parent.parent), array.tasks[here.index]
         super().__init__(cluster, store, made.folder, task, made.commit, made.images)
-        self.memory_gb = array.asked["memory_gb"]
+        self.memory_gb = array.asked["memory_gb"] * array.asked["nodes"] / here.ranks
         self.array, self.here, self.begun, self.needs = array, here, made.created, made.needs
         self.at_work: list[str] = []
         self.more = ["--cores", str(here.cpus)] if here.cpus else []
@@ -250,7 +270,9 @@ class Allocated(Job):
         code, why = self.watch(keys, log)
         if self.told or code == 0 or self.cancelled().intersection(keys):
             return
-        if self.here.rank and why.get("kind"):
+        if self.here.rank and why.get("kind") == "container":
+            pass  # rank 0 would wait for this one
+        elif self.here.rank and why.get("kind"):
             time.sleep(5)  # rank 0 writes first
             keys = [key for key in keys if (self.store.results / key / "error.json").exists()]
         elif self.here.rank:
@@ -260,10 +282,17 @@ class Allocated(Job):
         for key in keys:
             attempt.died(self.store, key, code, log=log.name, **why)
 
-    def death(self, code: int, peak: float) -> dict[str, object]:
+    def deserted(self, keys: Sequence[str], since: float) -> bool:
+        """Another rank's container did not start: it has said so."""
+        found = [attempt.error(self.store.results / key) for key in keys] if self.here.ranks > 1 else []
+        return any(error and error["kind"] == "container" and error["at"] >= since for error in found)
+
+    def death(self, code: int, peak: float, *, ours: bool = False) -> dict[str, object]:
         asked = self.array.asked["memory_gb"]
         where = {"node": self.here.node, "memory_gb": asked}
-        if code == -signal.SIGKILL and (allocation.killed_for_memory() or peak > 0.9 * asked):
+        # An engine's containers have a limit of their own, and nobody else who would kill them.
+        limited = self.cluster.runtime in ENGINES and not ours
+        if code == -signal.SIGKILL and (limited or allocation.killed_for_memory() or peak > 0.9 * asked):
             return {"kind": "out of memory", "message": f"killed at {peak:.1f} GB; asked for {asked:g} GB", **where}
         return where
 

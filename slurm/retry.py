@@ -10,7 +10,7 @@ from slurm.cluster import Cluster, find
 from slurm.scheduler import Outage
 from slurm.status import Look, State, states
 from slurm.submission import Place, Submission, places, submissions
-from slurm.work import Work
+from slurm.work import Work, blocked
 from suite import attempt
 from suite.catalog import Catalog
 from suite.cell import Cell
@@ -59,6 +59,9 @@ def _tend(
             cells.append(known.cell(key))
         except Refusal as unknown:
             yield f"{key}: not sent again: {unknown}"
+    why = blocked(cluster, known.store, cells)
+    yield from sorted(set(why.values()))
+    cells = [cell for cell in cells if cell.key not in why]
     if not cells:
         return
     notes = {cell.key: [_note(known, cell.key, again[cell.key], now[cell.key], look)] for cell in cells}

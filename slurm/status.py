@@ -120,6 +120,7 @@ class _Seek:
     def __init__(self, known: Catalog, last: dict[str, Place], look: Look) -> None:
         self.root, self.last, self.look = known.store.results, last, look
         self.differs = _Differs(known)
+        self.absent = cache(lambda name, runtime: image.absent(known.store, name, runtime))
         self.lives: dict[tuple[str, int], Life] = {}
         self.cancelled: dict[Path, set[str]] = {}
 
@@ -144,11 +145,13 @@ class _Seek:
         place, error = self.last.get(key), attempt.error(self.root / key)
         if place and found and found["finished"] >= place.sent.created:
             place = None  # it ran what was sent last, and became stale since
+        if error and place and error["at"] < place.sent.created:
+            error = None  # history
         if error and error["kind"] == image.ABSENT:
-            if why := image.absent(Store(self.root.parent), error["image"], error["runtime"]):
+            if why := self.absent(error["image"], error["runtime"]):
                 return State("blocked", why)
-            error = None  # it is there now
-        if error and not (place and error["at"] < place.sent.created):  # an older one is history
+            error = place = None  # it is there now, and whatever was sent before is over
+        if error:
             return self.failed("failed", key, place, error["kind"], error["message"])
         rest = State("stale", why) if found else State("absent")
         if place and key in self._cancelled(place.sent):

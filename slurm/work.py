@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slurm import faults, scheduler
+from slurm import engine, faults, scheduler
 from slurm.array import Array, Limits, arrays, estimated
 from slurm.cluster import Cluster, asks, ranks
 from slurm.scheduler import Outage
@@ -43,7 +43,10 @@ class Work:
         limits: Limits,
         notes: Notes | None = None,
     ) -> Work:
-        """What runs `cells`. Jobs ask for what their task says, or for what past results and faults say better."""
+        """What runs `cells`. Jobs ask for what their task says, or for what past results and faults say better. Refusal
+        where a container could not be told of a path that they need."""
+        if cluster.runtime:
+            engine.check(cluster, store, cells)
         estimate = Estimate(store.results, cells)
         noted: Notes = {} if notes is None else notes
         histories = {cell.key: [*attempt.history(store.results / cell.key), *noted.get(cell.key, ())] for cell in cells}
@@ -90,8 +93,11 @@ def outdated(cluster: Cluster, store: Store, cells: Sequence[Cell]) -> list[str]
 
 
 def block(cluster: Cluster, store: Store, cells: Sequence[Cell], why: Mapping[str, str]) -> None:
-    """Records that cells wait for their image, until `grid` is called again and it is there."""
+    """Records that cells wait for their image, until `grid` is called again and it is there; and, before that takes its
+    place, why they had failed."""
     for cell in cells:
+        for entry in _before(store, cell.key):
+            attempt.note(store.results / cell.key, **entry)
         told = {"image": cell.task.image, "runtime": cluster.runtime, "message": why[cell.key], "at": time.time()}
         attempt.fail(store.results / cell.key, key=cell.key, kind=image.ABSENT, **told)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.entry import Refusal
+from suite.image import ABSENT
 from suite.store import Store, read_json, write_json
 
 BEAT_SECONDS = 5.0
@@ -60,7 +61,7 @@ def ended(store: Store, key: str, since: float) -> bool:
     except FileNotFoundError:
         pass
     found = error(store.results / key)
-    return found is not None and bool(found["at"] >= since)
+    return found is not None and found["kind"] != ABSENT and bool(found["at"] >= since)
 
 
 def beats(folder: Path) -> bool:
@@ -128,7 +129,8 @@ def fail(folder: Path, **error: Any) -> None:
 
 def died(store: Store, key: str, code: int, **more: Any) -> None:
     """Records that the process at this cell ended without a word; `more` may say better than the exit code why."""
-    told = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    known = -code in {one.value for one in signal.Signals}
+    told = f"was killed by {signal.Signals(-code).name}" if known else f"ended with exit code {code}"
     hint = "; out of memory?" if code == -signal.SIGKILL else ""
     folder = store.results / key
     fail(folder, **{"key": key, "kind": "killed", "message": f"the process {told}{hint}", "at": time.time(), **more})

@@ -67,7 +67,8 @@ def files(name: str) -> list[Path]:
     patterns = [f"{name}/Dockerfile", f"{name}/{name}.def", *(word for line in copied for word in line.split())]
     found = {path for pattern in patterns for path in CONTAINERS.glob(pattern)}
     found |= {below for path in found if path.is_dir() for below in path.rglob("*")}
-    return sorted(path for path in found if path.is_file() and path.name not in SITE)
+    kept = {path for path in found if not path.name.startswith(".") and not path.name.endswith("~")}
+    return sorted(path for path in kept if path.is_file() and path.name not in SITE)
 
 
 def recipe(name: str) -> str:
@@ -89,9 +90,10 @@ def images(store: Store) -> Iterator[Image]:
     for path in sorted(store.images.glob("[!.]*.json")):
         try:
             one = Image(**read_json(path))
+            there = (store.images / one.file).exists()
         except TypeError:
             raise Refusal(f"{path} is no record of an image: move it away") from None
-        if (store.images / one.file).exists():
+        if there:
             yield one
 
 

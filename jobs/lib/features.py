@@ -39,10 +39,12 @@ class Features:
     manifest: dict[str, object]
 
 
-def folder(root: Path, backbone: Backbone, dataset: str, files: str, precision: str) -> Path:
-    """Where the features of a backbone on a dataset lie; `files` is the digest of the dataset's index."""
+def folder(root: Path, backbone: Backbone, dataset: str, files: str, precision: str, recipe: str = "") -> Path:
+    """Where the features of a backbone on a dataset lie; `files` is the digest of the dataset's index, `recipe` that of
+    the image that they are extracted in: another one has another torch, and features of its own."""
     model = backbone.model
-    made = (backbone.digest, model.architecture, entry.as_json(model.input), files, precision)
+    software = (recipe,) if recipe else ()
+    made = (backbone.digest, model.architecture, entry.as_json(model.input), files, precision, *software)
     return root / model.name / f"{dataset}-{entry.digest(made, 12)}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import site
 import sys
 import threading
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from jobs.lib.failure import BadImage
 
 MANIFEST = Path("/opt/image/manifest.json")  # in every image
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
 EX_ORPHANED = 70
 
 
@@ -27,8 +27,9 @@ def recipe() -> str:
     prefix, found = Path(manifest["prefix"]), Path(torch.__file__)
     if Path(sys.prefix) != prefix or not found.is_relative_to(prefix):
         raise BadImage(f"torch comes from {found} and Python from {sys.prefix}, not from the image's {prefix}")
-    if site.ENABLE_USER_SITE:
-        raise BadImage("packages of the user's home may take the place of the image's: PYTHONNOUSERSITE is not set")
+    own = (prefix, Path(sys.base_prefix), CHECKOUT)
+    if strange := [path for path in sys.path if path and not any(map(Path(path).is_relative_to, own))]:
+        raise BadImage(f"packages of {', '.join(strange)} may take the place of the image's; is PYTHONPATH set?")
     return str(manifest["recipe"])
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from jobs.lib import backbone, features, images, machine
+from jobs.lib import backbone, features, images, inside, machine
 from jobs.lib.backbone import Backbone
 from jobs.lib.features import Features
 from jobs.lib.images import Images
@@ -61,8 +62,13 @@ class Workspace:
         network = self.backbone(cell.model)
         precision = cell.task.settings["precision"]
         files = self._indexed(cell.dataset)[1]
-        at = features.folder(self.store.features, network, cell.dataset.name, files, precision)
+        at = features.folder(self.store.features, network, cell.dataset.name, files, precision, self.recipe)
         return features.get(at / split, network, self.images(cell.dataset, split), precision, self.loader, BATCH)
+
+    @cached_property
+    def recipe(self) -> str:
+        """The recipe of the image that this runs in, '' outside. BadImage where something of the host is in it."""
+        return inside.recipe() if self.image else ""
 
     def folder(self, cell: Cell) -> Path:
         """Where the cell's result and checkpoint lie."""

@@ -109,7 +109,10 @@ def test_what_is_no_image_of_that_name_is_refused_and_leaves_nothing(
     run(apptainer, "build", "--mksquashfs-args", QUICK, tmp_path / "plain.sif", tmp_path / "plain.def")
     for words, reason in (
         (("pull", "detection", "--from", small.sif), "what came is the image 'core'"),
-        (("pull", "core", "--from", tmp_path / "plain.sif"), "has no /opt/image/manifest.json"),
+        (
+            ("pull", "core", "--from", tmp_path / "plain.sif"),
+            "is none of the images of containers/: apptainer cannot read",
+        ),
         (("pull", "core", "--from", tmp_path / "absent.sif"), "neither a file nor an address"),
         (("pull", "core"), "no place is known to pull from"),
         (("pull", "croe", "--from", small.sif), "unknown image 'croe'; did you mean core"),

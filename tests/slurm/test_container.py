@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import shlex
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from slurm import container, engine
+from slurm import container, engine, status
+from slurm.array import arrays
 from slurm.cluster import Cluster, find
 from slurm.container import Inside, command, enter, mounts
+from slurm.submission import draft
+from slurm.work import Work, block, blocked
+from suite import attempt, result
+from suite.bundle import bundles
 from suite.catalog import Catalog
 from suite.cell import Cell
-from suite.entry import Refusal
+from suite.entry import Refusal, as_json
+from suite.image import Image
+from suite.store import write_json
 
 HERE = Inside(
     image="/lab/store/images/core-0123.sif",
@@ -101,3 +109,68 @@ def test_an_unknown_runtime_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("from slurm.cluster import Cluster\nMINE = Cluster('mine', runtime='aptainer')\n")
     with pytest.raises(Refusal, match="unknown runtime 'aptainer'; known: apptainer"):
         find(str(tmp_path / "mine.py"))
+
+
+def test_every_link_on_the_way_to_the_data_is_there(known: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "disk/sets").mkdir(parents=True)
+    (known.store.data / "digits").rename(tmp_path / "disk/sets/digits")
+    (tmp_path / "sets").symlink_to(tmp_path / "disk/sets")
+    (tmp_path / "mine").symlink_to("sets/digits")
+    (known.store.data / "digits").symlink_to(tmp_path / "mine")
+    cell = Cell(known.tasks["knn"], known.datasets["digits"], known.model("pixels_8x8"), 0)
+    found = list(engine.read(Cluster("here", runtime="docker"), known.store, [cell]))
+    for path in ("mine", "sets/digits", "disk/sets/digits"):
+        assert tmp_path / path in found
+
+
+def test_a_path_that_no_container_can_be_given_is_refused_before_anything_is_sent(
+    known: Catalog, tmp_path: Path
+) -> None:
+    (tmp_path / "a:b").mkdir()
+    cell = Cell(known.tasks["knn"], known.datasets["digits"], known.model("pixels_8x8"), 0)
+    entry = Cluster("here", runtime="apptainer", binds=(str(tmp_path / "a:b"),))
+    with pytest.raises(Refusal, match="rename it, or link to it"):
+        Work.asked(entry, known.store, [cell], among=[cell])
+
+
+def absent(known: Catalog, cell: Cell, runtime: str = "docker") -> None:
+    entry = Cluster("here", runtime=runtime)
+    block(entry, known.store, [cell], blocked(entry, known.store, [cell]))
+
+
+def test_cells_without_their_image_are_blocked_until_it_is_there(known: Catalog) -> None:
+    cell = Cell(known.tasks["knn"], known.datasets["digits"], known.model("pixels_8x8"), 0)
+    folder = known.store.results / cell.key
+    folder.mkdir(parents=True)
+    attempt.fail(folder, key=cell.key, kind="out of memory", message="killed", at=1.0, memory_gb=4.0)
+    absent(known, cell)
+    state = status.states(known, [cell.key])[cell.key]
+    assert (state.name, "launch.py build core" in state.reason) == ("blocked", True)
+    assert attempt.history(folder)[0]["memory_gb"] == 4.0  # why it had failed is not lost
+    assert not attempt.ended(known.store, cell.key, since=0.0)
+    # Sent elsewhere since: the error is history.
+    there = Cluster("there", scheduler="slurm")
+    draft(known.store, there, arrays(there, bundles([cell], lambda _: 1.0)), "").create()
+    assert status.states(known, [cell.key])[cell.key].name == "queued"
+    time.sleep(0.01)  # what is sent to mend an error is later than that by a millisecond
+    absent(known, cell)
+    assert status.states(known, [cell.key])[cell.key].name == "blocked"
+    known.store.images.mkdir()
+    (known.store.images / "core.tar").touch()
+    write_json(known.store.images / "core.tar.json", as_json(Image("core", "core.tar", "sha256:1")))
+    assert status.states(known, [cell.key])[cell.key].name == "absent"
+
+
+def test_a_result_of_another_image_is_stale_where_cells_run_in_images(known: Catalog) -> None:
+    cell = Cell(known.tasks["knn"], known.datasets["digits"], known.model("pixels_8x8"), 0)
+    known.store.images.mkdir(parents=True)
+    for name, digest in (("core.sif", "sha256:s"), ("core.tar", "sha256:t")):
+        (known.store.images / name).touch()
+        write_json(known.store.images / f"{name}.json", as_json(Image("core", name, digest)))
+    inside = Catalog(known.store, "apptainer")
+    for digest, told in (("sha256:s", ""), ("sha256:t", ""), ("sha256:x", "another image"), ("", "outside its image")):
+        made = {"facts": result.facts(cell), "image": digest, "finished": 0.0, "metrics": []}
+        write_json(known.store.results / cell.key / "result.json", made)
+        assert status.states(known)[cell.key].name == "done"
+        state = status.states(inside)[cell.key]
+        assert (state.name, told in state.reason) == ("stale" if told else "done", True)
