@@ -89,18 +89,9 @@ def mounts(read: Iterable[Path], write: Iterable[Path]) -> list[tuple[str, str]]
 
 def _apptainer(runtime: str, here: Inside) -> list[str]:
     binds = [f"--bind={_plain(path)}:{path}:{mode}" for path, mode in mounts(here.read, _written(here))]
-    nv = ["--nv"] if here.gpus else []
-    return [
-        runtime,
-        "exec",
-        "--cleanenv",
-        "--no-home",
-        "--no-mount=tmp",
-        *nv,
-        *binds,
-        f"--pwd={here.folder}",
-        here.image,
-    ]
+    tmp = f"--bind={here.scratch}/tmp:/tmp:rw"  # the host's would let in what others have left there
+    own = ["--cleanenv", "--no-home", "--no-mount=tmp", *(["--nv"] if here.gpus else [])]
+    return [runtime, "exec", *own, tmp, *binds, f"--pwd={here.folder}", here.image]
 
 
 def _docker(runtime: str, here: Inside) -> list[str]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurm.cluster import CHECKOUT, Cluster
-from slurm.container import ENGINES, Inside, cores, enter, kept
+from slurm.container import ENGINES, Inside, cores, enter, kept, mounts
 from suite.cell import Cell
 from suite.entry import Refusal
 from suite.image import Image
@@ -49,6 +49,7 @@ def entered(
     except OSError as error:
         raise Refusal(f"no scratch folder in {base}: {error.strerror}; see `scratch` in the cluster's entry") from None
     here = inside(cluster, store, image, cells, scratch, name=f"{name}-{secrets.token_hex(3)}", memory_gb=memory_gb)
+    _places(here)
     try:
         yield replace(here, user="") if runtime in ENGINES and _rootless(runtime) else here
     finally:
@@ -56,6 +57,18 @@ def entered(
             with suppress(Refusal):
                 _ask(runtime, "rm", "--force", here.name)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _places(here: Inside) -> None:
+    """Where the job's own /tmp hides what is to be mounted below it, there must be a place for each mount."""
+    own = here.scratch / "tmp"
+    own.mkdir()
+    for path in (Path(path) for path, _ in mounts(here.read, (*here.write, here.scratch))):
+        if path.is_relative_to("/tmp"):
+            place = own / path.relative_to("/tmp")
+            (place if path.is_dir() else place.parent).mkdir(parents=True, exist_ok=True)
+            if not path.is_dir():
+                place.touch()
 
 
 def inside(
