@@ -110,6 +110,7 @@ def test_the_folder_names_weights_input_files_and_precision(cell: Cell, known: C
     at = features.folder(known.store.features, one, "digits", "files", "float32")
     assert at != features.folder(known.store.features, one, "digits", "other files", "float32")
     assert at != features.folder(known.store.features, one, "digits", "files", "float16")
+    assert at != features.folder(known.store.features, one, "digits", "files", "float32", "recipe")
 
 
 def test_half_precision_halves_the_file(cell: Cell, known: Catalog, tmp_path: Path) -> None:
