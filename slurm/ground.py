@@ -24,7 +24,7 @@ from slurm.room import Place, place
 RUNTIMES = ("apptainer", "singularity", "docker", "podman", "enroot")
 SIF = ("apptainer", "singularity")
 ANSWER_SECONDS, START_SECONDS = 10.0, 60.0
-OPTIONS = {"exec": ("--cleanenv", "--no-home", "--bind", "--nv", "--pwd"), "build": ("--build-arg",)}
+OPTIONS = {"exec": ("--cleanenv", "--no-home", "--no-mount", "--bind", "--nv", "--pwd"), "build": ("--build-arg",)}
 INFO = {"docker": "{{.ServerVersion}}|{{.DockerRootDir}}", "podman": "{{.Version.Version}}|{{.Store.GraphRoot}}"}
 SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # where Apptainer looks, too, after PATH
 FUSE, NVIDIA, CDI = Path("/dev/fuse"), Path("/proc/driver/nvidia/version"), (Path("/etc/cdi"), Path("/var/run/cdi"))

@@ -186,6 +186,7 @@ buildcfg) echo LIBEXECDIR={folder}/libexec ;;
 build) echo "  --build-arg strings  defines" ;;
 exec) [ "$2" = --help ] && echo "  -e, --cleanenv  clean
   --no-home  none
+  --no-mount strings  fewer
   -B, --bind stringArray a
   --nv enable
   --pwd string" ;;
