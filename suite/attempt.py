@@ -15,7 +15,7 @@ from typing import Any
 
 from suite.entry import Refusal
 from suite.image import ABSENT
-from suite.store import Store, read_json, write_json
+from suite.store import Store, read_json, write_json, write_text
 
 BEAT_SECONDS = 5.0
 LOST_AFTER_SECONDS = 60.0
@@ -93,8 +93,7 @@ def heartbeat(folder: Path) -> Iterator[None]:
     path = folder / "heartbeat.json"
     who = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}
     beat = json.dumps({**who, "began": time.time()})
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(beat.ljust(RESERVED_BYTES))
+    write_text(path, beat.ljust(RESERVED_BYTES))
     stop = threading.Event()
 
     def keep() -> None:

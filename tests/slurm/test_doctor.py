@@ -106,7 +106,7 @@ def test_a_probe_that_only_waits_proves_nothing(testbed: Path, tmp_path: Path) -
 APPTAINER = """case "$1" in
 --version) echo apptainer version 1.4.5 ;;
 build) echo --build-arg ;;
-exec) [ "$2" = --help ] && echo --cleanenv --no-home --bind --nv --pwd && exit
+exec) [ "$2" = --help ] && echo --cleanenv --no-home --no-mount --bind --nv --pwd && exit
   [ -n "$SLURM_JOB_ID" ] && echo "INFO: Converting SIF file to temporary sandbox..." >&2; [ -f "$5" ] ;;
 esac"""
 
