@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from suite.entry import Refusal
 
@@ -16,21 +17,38 @@ class LayoutError(Refusal):
     """A data set's folder is not as its layout says. One line: what was found, what is expected, what to do."""
 
 
+class Thing(NamedTuple):
+    """One object in an image: `box` is left, top, right, bottom in pixels from the image's upper left corner, so that
+    right - left is its width. `difficult` is VOC's flag, `crowd` COCO's; `area` is COCO's, of the mask, and `mask` its
+    segmentation: polygons, or a run-length code."""
+
+    label: int
+    box: tuple[float, float, float, float]
+    difficult: bool = False
+    crowd: bool = False
+    area: float = 0.0
+    mask: Any = None
+
+
 @dataclass(frozen=True)
 class Split:
-    """Images of one split and their labels, in the same order."""
+    """Images of one split and their labels, in the same order; for detection also their sizes and published ids."""
 
     items: list[str]  # path relative to the root, with '/'; a row of a packed file is "FILE#ROW"
-    labels: list[int] | list[list[int]]  # class index; for multilabel one 0/1 per class
+    labels: list[int] | list[list[int]] | list[list[Thing]]  # class index; for multilabel one 0/1 per class; things
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # width, height in pixels
+    ids: list[int] | list[str] = field(default_factory=list)  # COCO's number, VOC's name
 
 
 @dataclass(frozen=True)
 class Index:
     """A data set as found on disk."""
 
-    kind: str  # "classification" | "multilabel"
+    kind: str  # "classification" | "multilabel" | "detection"
     classes: list[str]
     splits: dict[str, Split]  # "train", "val" (only where there is an official one), "test"
+    categories: list[int] = field(default_factory=list)  # the classes' published numbers, where they have some
+    dropped: Mapping[str, int] = field(default_factory=dict)  # why -> how many things were left out
 
 
 def locate(item: str) -> tuple[str, int | None]:
