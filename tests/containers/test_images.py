@@ -233,6 +233,8 @@ class TestSlurm:
 
 def test_an_ordinary_user(runtime: str, images: Path, ordinary: str, outside: Store) -> None:
     """Who has the launcher's three packages and no torch, on this machine and on Slurm."""
+    if runtime == "podman":
+        pytest.skip("the testbed's podman is root's: an ordinary user's own needs its own storage")
     home = Path(f"~{ordinary}").expanduser()
     checkout = home / "check out"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "store", "tests", "__pycache__"))
