@@ -1,4 +1,5 @@
 # make demo · make test: both set everything up first. Needs Python >= 3.10, make and a package registry.
+# DETECTRON2=/path/to/checkout, or an archive's address: where detectron2, which no registry has, is taken from.
 PYTHON ?= python3
 STORE  ?= store
 UV     := .uv/bin/uv
@@ -7,13 +8,13 @@ LOCK   := $(UV) pip compile -q --universal --python-version 3.10 --generate-hash
 LOCKS  := requirements.txt containers/core/requirements.txt
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test lint bench images setup lock slurm-up slurm-down containers-up containers-down
+.PHONY: asked demo test lint bench images setup lock slurm-up slurm-down containers-up containers-down
 
-demo: .venv/.jobs                     ## the embedded grid: prints its table and where the CSVs are
+demo: .venv/.detectron2               ## the embedded grid: prints its table and where the CSVs are
 	$(RUN) launch.py --store $(STORE) grid demo --wait
 	$(RUN) launch.py --store $(STORE) gather
 
-test: .venv/.tests                    ## all tests; PYTEST="-k solver" chooses some
+test: .venv/.tests .venv/.detectron2   ## all tests; PYTEST="-k solver" chooses some
 	$(RUN) -m pytest $(PYTEST)
 
 lint: .venv/.tests
@@ -39,7 +40,7 @@ containers-up:                        ## Apptainer, Docker and a Debian base ima
 containers-down:                      ## end and remove them again
 	@containers/testbed/down
 
-setup: .venv/.jobs                    ## .venv with the launcher and the jobs' packages
+setup: .venv/.detectron2              ## .venv with the launcher and the jobs' packages, and detectron2 where it can be had
 
 lock:                                 ## resolve the locks anew from pyproject.toml
 	$(LOCK) --all-extras pyproject.toml -o tests/requirements.txt
@@ -56,6 +57,11 @@ lock:                                 ## resolve the locks anew from pyproject.t
 	$(UV) venv -q --allow-existing --python $(PYTHON) .venv
 	$(UV) pip install -q --compile-bytecode --python $(RUN) --require-hashes $(addprefix -r ,$(LOCKS))
 	touch $@
+
+# Tried once where it may be missing; asked for, always.
+.venv/.detectron2: $(addprefix containers/detection/,local.py Dockerfile requirements.txt source.txt) $(if $(DETECTRON2),asked) | .venv/.jobs
+	@$(RUN) $< $(UV) "$(DETECTRON2)"
+	@touch $@
 
 .venv/.tests: tests/requirements.txt .venv/.jobs
 	$(UV) pip install -q --compile-bytecode --python $(RUN) --require-hashes -r $<

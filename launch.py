@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -129,9 +129,11 @@ def grid_command(
     dry_run: bool,
     wait: bool,
 ) -> None:
-    """Submit what is missing of a grid: a STUDY, or --tasks x --models x --datasets x --seeds."""
+    """Submit what is missing of a grid: a STUDY, or --tasks x --models x --datasets x --seeds. Exit code 1 if cells are
+    blocked, or, with --wait, if any failed; but not for cells of a STUDY that are blocked for want of a package that
+    only some of its tasks need."""
     from slurm import preview, status, work
-    from suite import fetch
+    from suite import attempt, fetch
 
     cluster, known = setup()
     cluster = cluster if pack is None else replace(cluster, pack=pack)
@@ -144,8 +146,8 @@ def grid_command(
         seeds=plan.numbers(seeds),
     )
     asked = plan.merged(known.grids[study] if study else None, given)
-    if "digits" in asked.datasets and not dry_run:
-        fetch.digits(known.store.data / "digits")
+    for name in [] if dry_run else [name for name in asked.datasets if name in fetch.EMBEDDED]:
+        fetch.EMBEDDED[name](known.store.data / known.datasets[name].path)
     planned = plan.plan(asked, known, every_model=models == "*" or not asked.models)
     look = status.Look()
     if build and cluster.runtime and not dry_run:
@@ -159,26 +161,30 @@ def grid_command(
         todo = [cell for cell in planned.cells if now[cell.key].name in again]
         why = work.blocked(cluster, known.store, todo)
         blocked = [cell for cell in todo if cell.key in why]
-        now |= {key: status.State("blocked", told) for key, told in why.items()}
+        now |= {key: status.State("blocked", told["message"]) for key, told in why.items()}
+        optional = {key for key, told in why.items() if told["kind"] == attempt.NO_PACKAGE}
+        if not study or tasks or len(optional) == len(planned.cells):
+            optional = set()  # these are what was asked for
         todo = [cell for cell in todo if cell.key not in why]
         made = work.Work.asked(cluster, known.store, todo, among=planned.cells, dry=dry_run)
-        for line in [*preview.summary(planned, now, made), *work.outdated(cluster, known.store, todo)]:
+        summary = preview.summary(planned, now, made)
+        for line in [*summary, *work.reasons(why), *work.outdated(cluster, known.store, todo)]:
             click.echo(line)
         if dry_run:
             click.echo("\n".join(preview.details(cluster, known.store, planned, now, made)))
         else:
             known.record([*todo, *blocked])
-            work.block(cluster, known.store, blocked, why)
+            work.block(known.store, why)
         if todo and not dry_run:
             from slurm.submit import submit
 
             sent = submit(cluster, known.store, made, asked=True)
             click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
     if wait and not dry_run:
-        _wait(known, planned.cells)
+        _wait(known, planned.cells, optional)
     elif not dry_run:
         _tend(known, now, status.Look())
-    sys.exit(bool(blocked))
+    sys.exit(bool(why.keys() - optional))
 
 
 @main.command("status")
@@ -407,8 +413,9 @@ def _advance(bar: Progress, line: TaskID, done: int, size: int) -> None:
     bar.update(line, completed=done, total=size or None)
 
 
-def _wait(known: Catalog, cells: Sequence[Cell]) -> None:
-    """A bar until nothing runs, is queued or will be tried again, then the table; exit code 1 if any cell failed."""
+def _wait(known: Catalog, cells: Sequence[Cell], optional: Collection[str]) -> None:
+    """A bar until nothing runs, is queued or will be tried again, then the table; exit code 1 if any cell failed, or is
+    blocked and not `optional`."""
     from slurm import status
     from suite import live, show
 
@@ -422,9 +429,12 @@ def _wait(known: Catalog, cells: Sequence[Cell]) -> None:
     ended = live.wait(_console(), see, [cell.key for cell in cells])
     done = [cell for cell in cells if ended[cell.key].name == "done"]
     values = result.headlines(known.store.results, done)
-    _console().print(*show.headlines(values, list(dict.fromkeys(cell.model.name for cell in cells))))
+    rest = {(c.task.label, c.dataset.name, c.model.name): ended[c.key].name for c in cells if c not in done}
+    _console().print(*show.headlines(values, list(dict.fromkeys(cell.model.name for cell in cells)), rest))
     _tell(ended)
-    sys.exit(any(state.name in ("failed", "blocked", "absent") for state in ended.values()))
+    fine = {key for key, state in ended.items() if state.name == "blocked"}.intersection(optional)
+    bad = {key for key, state in ended.items() if state.name in ("failed", "blocked", "absent")}
+    sys.exit(bool(bad - fine))
 
 
 def _tend(known: Catalog, now: dict[str, State], look: Look) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from math import isinf
 from pathlib import Path
 
-from slurm import ground, partition, probe, scheduler
+from slurm import ground, package, partition, probe, scheduler
 from slurm.array import arrays
 from slurm.cluster import Cluster, asks
 from slurm.partition import Nodes
@@ -90,6 +90,7 @@ def _here(cluster: Cluster, store: Store) -> Iterator[Finding]:
     yield Finding(sys.version_info >= (3, 10), f"Python {version}", "use Python 3.10 or newer")
     if not (cluster.python or cluster.runtime):
         yield _packages("", probe.absent())
+        yield from _wanting("", probe.wanting(), store)
     pandas = importlib.util.find_spec("pandas") is not None
     yield Finding(pandas, f"pandas {'is there' if pandas else 'is missing'}", "only `gather` needs it: make setup")
     why = probe.unwritable(store.root)
@@ -117,6 +118,14 @@ def _packages(where: str, absent: Sequence[str]) -> Finding:
     told = f"missing: {', '.join(absent)}" if absent else "all there"
     told = f"{where}packages of the jobs {told}"
     return Finding(not absent, told, "make setup, or give the cluster another `python`")
+
+
+def _wanting(where: str, absent: Sequence[str], store: Store) -> Iterator[Finding]:
+    """Packages that only some tasks need: the others run without."""
+    needed = package.needed(Catalog(store).tasks.values())
+    for name in absent:
+        told = f"{where}{name} is not installed: cells of {', '.join(needed[name])} are blocked"
+        yield Finding(True, f"{told}; {package.remedy([name])}")
 
 
 def _slurm(cluster: Cluster, store: Store, images: Images, patience: float) -> Iterator[Finding]:
@@ -258,6 +267,7 @@ def _node(node: Node, store: Store, asked: Resources) -> Iterator[Finding]:
     yield Finding(same, told, "put the checkout on a file system that compute nodes share")
     if not node.ground.runtime:
         yield _packages(at, node.absent)
+        yield from _wanting(at, node.wanting, store)
     why = f"cannot be written: {node.unwritable}" if node.unwritable else "can be written"
     yield Finding(not node.unwritable, f"{at}{store.root} {why}", SHARED)
     told = at + LOCKS.get(node.lock, f"no locks on the store: {node.lock}")

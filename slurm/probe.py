@@ -21,12 +21,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from slurm import ground
+from slurm import ground, package
 from slurm.cluster import CHECKOUT, Cluster
 from slurm.ground import Ground
 from slurm.room import Place, place
 from slurm.scheduler import ENDED, Outage, call
 from slurm.submission import Sent, Task
+from suite import catalog, task
 from suite.entry import Refusal
 from suite.store import Store, lock, write_text
 
@@ -41,7 +42,8 @@ CACHE_SECONDS = 30.0  # how long a file system may hide from one machine what an
 class Node:
     """What the probe saw where it ran. `ahead` is by how many seconds the file server's clock is ahead of the node's,
     `lock` what became of the lock that the login node held: "held", "free", or why the node can't lock at all; `tmp`
-    where jobs put temporary files, with the room in it and why they can't."""
+    where jobs put temporary files, with the room in it and why they can't; `wanting` are packages that only some tasks
+    need."""
 
     host: str
     python: str
@@ -60,6 +62,7 @@ class Node:
     cpus: int
     tmp_trouble: str = ""
     ground: Ground = field(default_factory=Ground)
+    wanting: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def look(folder: Path, runtime: str, image: str, scratch: str) -> Node:
         cpus=os.cpu_count() or 1,
         tmp_trouble=tmp.trouble,
         ground=ground.look(runtime, image),
+        wanting=wanting(),
     )
 
 
@@ -119,6 +123,12 @@ def temporary(scratch: str) -> Place:
 def absent() -> list[str]:
     """The jobs' packages that this Python does not have."""
     return [name for name in JOB_PACKAGES if importlib.util.find_spec(name) is None]
+
+
+def wanting() -> list[str]:
+    """The packages that this Python does not have of those that only some tasks need."""
+    needed = package.needed(catalog.entries("suite.tasks", task.Task).values())
+    return package.missing(sys.executable, needed)
 
 
 def checkout() -> str:

@@ -10,7 +10,7 @@ from slurm.cluster import Cluster, find
 from slurm.scheduler import Outage
 from slurm.status import Look, State, states
 from slurm.submission import Place, Submission, places, submissions
-from slurm.work import Work, blocked
+from slurm.work import Work, blocked, reasons
 from suite import attempt
 from suite.catalog import Catalog
 from suite.cell import Cell
@@ -60,7 +60,7 @@ def _tend(
         except Refusal as unknown:
             yield f"{key}: not sent again: {unknown}"
     why = blocked(cluster, known.store, cells)
-    yield from sorted(set(why.values()))
+    yield from reasons(why)
     cells = [cell for cell in cells if cell.key not in why]
     if not cells:
         return

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from slurm import faults, scheduler
+from slurm import faults, package, scheduler
 from slurm.array import Limits
 from slurm.cluster import Cluster
 from slurm.scheduler import Outage, Queue
@@ -147,8 +147,8 @@ class _Seek:
             place = None  # it ran what was sent last, and became stale since
         if error and place and error["at"] < place.sent.created:
             error = None  # history
-        if error and error["kind"] == image.ABSENT:
-            if why := self.absent(error["image"], error["runtime"]):
+        if error and error["kind"] in attempt.UNSENT:
+            if why := self.wants(error):
                 return State("blocked", why)
             error = place = None  # it is there now, and whatever was sent before is over
         if error:
@@ -157,6 +157,12 @@ class _Seek:
         if place and key in self._cancelled(place.sent):
             return State(rest.name, rest.reason or "cancelled", "cancelled")
         return self.sent(key, place, self.life(place), rest) if place else rest
+
+    def wants(self, error: Found) -> str:
+        """Why a cell that was not sent still cannot be; '' where what it was for want of is there now."""
+        if error["kind"] == attempt.NO_IMAGE:
+            return str(self.absent(error["image"], error["runtime"]))
+        return str(error["message"]) if package.missing(error["python"], error["packages"]) else ""
 
     def sent(self, key: str, place: Place, life: Life, rest: State) -> State:
         """The state of a cell that was sent, and of which nothing is heard yet, or any more."""

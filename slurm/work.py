@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slurm import engine, faults, scheduler
+from slurm import engine, faults, package, scheduler
 from slurm.array import Array, Limits, arrays, estimated
 from slurm.cluster import Cluster, asks, ranks
 from slurm.scheduler import Outage
@@ -17,8 +18,10 @@ from suite.cell import Cell
 from suite.entry import Refusal
 from suite.estimate import Estimate
 from suite.store import Store
+from suite.task import Task
 
 Notes = Mapping[str, Sequence[Mapping[str, Any]]]
+Why = Mapping[str, Any]  # a cell cannot be sent: its error's `kind` and `message`, and what it is for want of
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,34 @@ class Work:
         return cls.of(cluster, store, cells, needs=product.needs(among), limits=limits, notes=notes)
 
 
-def blocked(cluster: Cluster, store: Store, cells: Sequence[Cell]) -> dict[str, str]:
-    """key -> why, for the cells whose image is not there."""
-    if not cluster.runtime:
-        return {}
-    why = {name: image.absent(store, name, cluster.runtime) for name in {cell.task.image for cell in cells}}
-    return {cell.key: why[cell.task.image] for cell in cells if why[cell.task.image]}
+def blocked(cluster: Cluster, store: Store, cells: Sequence[Cell]) -> dict[str, Why]:
+    """key -> why, for the cells whose image is not there; outside containers, for those whose packages are not."""
+    tasks = {cell.task.name: cell.task for cell in cells}.values()
+    find = _without_image if cluster.runtime else _without_packages
+    why = {task.name: found for task in tasks if (found := find(cluster, store, task))}
+    return {cell.key: why[cell.task.name] for cell in cells if cell.task.name in why}
+
+
+def _without_image(cluster: Cluster, store: Store, task: Task) -> Why | None:
+    told = image.absent(store, task.image, cluster.runtime)
+    what = {"image": task.image, "runtime": cluster.runtime}
+    return {"kind": attempt.NO_IMAGE, "message": told, **what} if told else None
+
+
+def _without_packages(cluster: Cluster, store: Store, task: Task) -> Why | None:
+    python = package.python(cluster)
+    absent = package.missing(python, task.needs)
+    told = f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed for {python}: "
+    told += f"{package.remedy(absent)}, or run in an image: "
+    told += "`runtime` in the cluster's entry" if cluster.scheduler else "--cluster apptainer"
+    what = {"packages": absent, "python": python}
+    return {"kind": attempt.NO_PACKAGE, "message": told, **what} if absent else None
+
+
+def reasons(why: Mapping[str, Why]) -> Iterator[str]:
+    """A line for every reason why cells are blocked."""
+    count = Counter(one["message"] for one in why.values())
+    yield from (f"blocked: {number} cells: {told}" for told, number in count.items())
 
 
 def outdated(cluster: Cluster, store: Store, cells: Sequence[Cell]) -> list[str]:
@@ -92,14 +117,15 @@ def outdated(cluster: Cluster, store: Store, cells: Sequence[Cell]) -> list[str]
     return [f"image {one.file} {told} {one.name}" for one in there if one and one.stale]
 
 
-def block(cluster: Cluster, store: Store, cells: Sequence[Cell], why: Mapping[str, str]) -> None:
-    """Records that cells wait for their image, until `grid` is called again and it is there; and, before that takes its
-    place, why they had failed."""
-    for cell in cells:
-        for entry in _before(store, cell.key):
-            attempt.note(store.results / cell.key, **entry)
-        told = {"image": cell.task.image, "runtime": cluster.runtime, "message": why[cell.key], "at": time.time()}
-        attempt.fail(store.results / cell.key, key=cell.key, kind=image.ABSENT, **told)
+def block(store: Store, why: Mapping[str, Why]) -> None:
+    """Records that cells wait for their image or packages, until `grid` is called again and these are there; and,
+    before that takes its place, why they had failed."""
+    for key, told in why.items():
+        before = attempt.error(store.results / key)
+        if not before or before["kind"] not in attempt.UNSENT:
+            for entry in _before(store, key):
+                attempt.note(store.results / key, **entry)
+        attempt.fail(store.results / key, key=key, **told, at=time.time())
 
 
 def _before(store: Store, key: str) -> list[dict[str, Any]]:

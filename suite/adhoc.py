@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
@@ -11,9 +12,10 @@ from suite import catalog, checkpoint, entry, index, layouts
 from suite.catalog import Catalog
 from suite.dataset import Dataset
 from suite.entry import Refusal
+from suite.index import Index
 from suite.model import Model, Weights
 
-METRICS = {"classification": "top1", "multilabel": "map11"}
+METRICS = {"classification": "top1", "multilabel": "map11", "detection": "voc"}
 
 
 def model(text: str, known: Catalog) -> Model:
@@ -28,18 +30,33 @@ def model(text: str, known: Catalog) -> Model:
     return known.model(text)
 
 
-def dataset(text: str, known: Catalog) -> Dataset:
-    """The dataset that `text` spells: a name, `LAYOUT:PATH`, `DATASET:PATH` or a folder whose layout is recognised."""
+def dataset(text: str, known: Catalog, kinds: Collection[str] = ()) -> Dataset:
+    """The one dataset that `text` spells, as `datasets` has it; Refusal where it spells several."""
+    found = datasets(text, known, kinds)
+    if len(found) > 1:
+        raise Refusal(f"{text}: it is {' and '.join(f'{one.kind} ({one.layout})' for one in found)}; name the layout")
+    return found[0]
+
+
+def datasets(text: str, known: Catalog, kinds: Collection[str] = ()) -> list[Dataset]:
+    """What `text` spells: a name, `LAYOUT:PATH`, `DATASET:PATH` or a folder whose layout is recognised.
+
+    `kinds` are those that are wanted: a folder that has several of them is a dataset of each. Where it has none of
+    them it is the dataset that it is, so that who wanted them can say why it does not do.
+    """
     prefix, colon, path = text.partition(":")
     if not colon and ("/" in text or Path(text).is_dir()):
-        return _folder(_recognise(Path(text)), Path(text), known)
+        return [_folder(name, Path(text), known) for name in _recognise(Path(text), kinds)]
     if not colon:
-        return known.dataset(text)
-    if prefix in known.datasets:
-        return _folder(known.datasets[prefix].layout, Path(path), known, metric=known.datasets[prefix].metric)
-    if prefix not in layout_names():
+        return [known.dataset(text)]
+    if prefix not in known.datasets and prefix not in layout_names():
         raise entry.near(prefix, {*layout_names(), *known.datasets}, "layout")
-    return _folder(prefix, Path(path), known)
+    published = known.datasets.get(prefix)
+    own = published.layout if published else prefix
+    return [
+        _folder(name, Path(path), known, metric=published.metric if published and name == own else "")
+        for name in _meant(own, Path(path), kinds)
+    ]
 
 
 def layout_names() -> list[str]:
@@ -76,14 +93,25 @@ def _file(text: str, known: Catalog) -> Model:
     return catalog.of_architecture(title, name, weights=Weights(file=str(file), sha256=sha256), pretraining=path)
 
 
-def _recognise(root: Path) -> str:
+def _recognise(root: Path, kinds: Collection[str]) -> list[str]:
+    """The layouts of a folder, one for each wanted kind that it has."""
     if not root.is_dir():
         raise Refusal(f"{root}: no such folder")
     fitting = [name for name in layout_names() if layout(name).recognise(root)]
-    if len(fitting) != 1:
-        told = f"it looks like {' and '.join(fitting)}" if fitting else "its layout is not recognised"
+    # Where none is wanted, `voc-detection` is passed over for `voc`.
+    bases = [name for name in fitting if not any(name.startswith(f"{base}-") for base in fitting)]
+    wanted = [name for name in fitting if layout(name).KIND in kinds]
+    found = wanted or bases
+    if not found or len(found) > (len({layout(name).KIND for name in wanted}) or 1):
+        told = f"it looks like {' and '.join(found)}" if found else "its layout is not recognised"
         raise Refusal(f"{root}: {told}; name the layout, one of {', '.join(layout_names())}: LAYOUT:{root}")
-    return fitting[0]
+    return found
+
+
+def _meant(name: str, root: Path, kinds: Collection[str]) -> list[str]:
+    """The layouts that `NAME:ROOT` means: NAME, or those of NAME and NAME-* that are of a wanted kind and fit."""
+    family = [name, *(other for other in layout_names() if other.startswith(f"{name}-"))]
+    return [one for one in family if layout(one).KIND in kinds and layout(one).recognise(root)] or [name]
 
 
 def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
@@ -91,7 +119,6 @@ def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
     if not root.is_dir():
         raise Refusal(f"{name}:{path}: no such folder")
     found = layout(name).index(root)
-    published = [d.metric for d in known.datasets.values() if d.layout == name != "imagefolder"]
     digest = index.digest(found, root)
     return Dataset(
         name=f"{entry.plain(root.name)}-{digest[:8]}",
@@ -100,6 +127,16 @@ def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
         path=str(root),
         classes=len(found.classes),
         counts={split: len(rows.items) for split, rows in found.splits.items()},
-        metric=metric or (published or [METRICS[found.kind]])[0],
+        metric=metric or _metric(name, found, root, known),
         digest=digest,
     )
+
+
+def _metric(name: str, found: Index, root: Path, known: Catalog) -> str:
+    """The metric that such a folder is measured with: its layout's, its published set's, or its kind's."""
+    if name == "voc-detection":
+        # 2007 alone was scored at 11 points of recall; the later years by the area under the curve.
+        tested = root / found.splits["test"].items[0]
+        return "voc07" if tested.parent.parent.name == "VOC2007" else METRICS[found.kind]
+    published = [d.metric for d in known.datasets.values() if d.layout == name != "imagefolder"]
+    return (published or [METRICS[found.kind]])[0]

@@ -22,6 +22,7 @@ class Architecture:
     mean: tuple[float, ...]  # of red, green and blue, for values in [0, 1]
     std: tuple[float, ...]
     weights: str  # timm's default weights on the Hugging Face hub, "" where there are none (torchvision: always)
+    strides: tuple[int, ...]  # of its feature maps, ascending (4, 8, 16, 32); () where it gives none
 
 
 COLUMNS = tuple(field.name for field in fields(Architecture))
@@ -35,10 +36,23 @@ def find(name: str) -> Architecture:
             f"unknown architecture '{name}': {_near(name)}; "
             f"names are torchvision's (resnet50) or timm:NAME, {len(_rows())} in all, in suite/{TABLE.name}"
         )
-    _, dimension, size, resize, interpolation, mean, std, weights = row
+    _, dimension, size, resize, interpolation, mean, std, weights, strides = row
     return Architecture(
-        name, int(dimension), int(size), int(resize), interpolation, _numbers(mean), _numbers(std), weights
+        name,
+        int(dimension),
+        int(size),
+        int(resize),
+        interpolation,
+        _numbers(mean),
+        _numbers(std),
+        weights,
+        tuple(map(int, strides.split())),
     )
+
+
+def strides(name: str) -> tuple[int, ...]:
+    """Strides of the feature maps of the architecture of that name; () too where it is in no table, as pixels."""
+    return find(name).strides if name in _rows() else ()
 
 
 def names() -> list[str]:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from suite.entry import Refusal
-from suite.image import ABSENT
 from suite.store import Store, read_json, write_json, write_text
 
 BEAT_SECONDS = 5.0
 LOST_AFTER_SECONDS = 60.0
 RESERVED_BYTES = 8192
+NO_IMAGE, NO_PACKAGE = "image", "package"
+UNSENT = (NO_IMAGE, NO_PACKAGE)  # the kinds of error of cells that were not sent for want of one
 
 
 def left(store: Store, key: str, since: float, *, gone: bool = False) -> bool:
@@ -61,7 +62,7 @@ def ended(store: Store, key: str, since: float) -> bool:
     except FileNotFoundError:
         pass
     found = error(store.results / key)
-    return found is not None and found["kind"] != ABSENT and bool(found["at"] >= since)
+    return found is not None and found["kind"] not in UNSENT and bool(found["at"] >= since)
 
 
 def beats(folder: Path) -> bool:

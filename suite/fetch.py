@@ -1,22 +1,17 @@
-"""Fetch: brings the digits and published weights into the store, whole and checked."""
+"""Fetch: brings the embedded datasets and published weights into the store, whole and checked."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import importlib.util
 import os
 import shutil
-import struct
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from suite import architecture, catalog, checkpoint
+from suite import architecture, catalog, checkpoint, png, scans, scenes
 from suite.catalog import Catalog
 from suite.entry import Refusal, as_json
 from suite.model import Model, Weights
@@ -28,8 +23,8 @@ Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 = unknown
 
 def fetch(name: str, known: Catalog, progress: Progress) -> str:
     """Brings a dataset or a model's weights by its name and returns a line saying where it is. Refusal if it can't."""
-    if name == "digits":
-        return digits(known.store.data / "digits")
+    if name in EMBEDDED:
+        return EMBEDDED[name](known.store.data / known.datasets[name].path)
     if name.startswith("timm:"):
         return _timm(name.removesuffix("?pretrained"), known, progress)
     if name in known.datasets:
@@ -42,26 +37,44 @@ def fetch(name: str, known: Catalog, progress: Progress) -> str:
 
 
 def digits(root: Path) -> str:
-    """Lays scikit-learn's 1,797 digit scans out as 8x8 PNGs; of each class, every fifth is test. Pure of any draw."""
+    """Lays the digit scans out as 8x8 PNGs, one folder a split and class."""
+    return _whole(root, _digits, "scans")
+
+
+def digit_scenes(root: Path) -> str:
+    """Composes the scenes of digits, in VOC's layout."""
+    return _whole(root, scenes.write, "scenes")
+
+
+# What needs no download: name -> what makes it in a folder.
+EMBEDDED = {"digits": digits, "digit-scenes": digit_scenes}
+
+
+def _digits(root: Path) -> int:
+    total = 0
+    for scan in scans.scans():
+        folder = root / scan.split / str(scan.digit)
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = bytes(round(value * 255 / scans.DARKEST) for value in scan.ink)
+        (folder / f"{scan.number:04d}.png").write_bytes(png.grey(pixels, scans.SIDE))
+        total += 1
+    return total
+
+
+def _whole(root: Path, write: Callable[[Path], int], what: str) -> str:
+    """Fills a folder aside and moves it into place; what is there already stays."""
     if root.is_dir():
-        return f"digits are in {root}"
-    found = importlib.util.find_spec("sklearn")
-    if found is None or found.origin is None:
-        raise Refusal("digits come with scikit-learn, which this Python does not have; install it with: make setup")
+        return f"{root.name} are in {root}"
     aside = root.with_name(f".{root.name}.{os.getpid()}")
-    seen: dict[str, int] = {}
-    with gzip.open(Path(found.origin).parent / "datasets/data/digits.csv.gz", "rt") as file:
-        for number, row in enumerate(csv.reader(file)):
-            digit = str(int(float(row[-1])))
-            seen[digit] = seen.get(digit, 0) + 1
-            folder = aside / ("test" if seen[digit] % 5 == 0 else "train") / digit
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{number:04d}.png").write_bytes(_png([round(float(v) * 255 / 16) for v in row[:-1]], 8))
     try:
+        total = write(aside)
         os.rename(aside, root)
-    except OSError:  # another process was first
-        shutil.rmtree(aside)
-    return f"digits: {sum(seen.values())} scans in {root}"
+    except OSError:
+        if not root.is_dir():  # else another process was first
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return f"{root.name}: {total} {what} in {root}"
 
 
 def weights(model: Model, known: Catalog, progress: Progress) -> str:
@@ -121,12 +134,3 @@ def _timm(name: str, known: Catalog, progress: Progress) -> str:
     model = replace(model, weights=Weights(file, found), pretraining=hub)
     write_json(known.store.weights / f"{model.name}.json", as_json(model))
     return f"{model.name}: {known.store.weights / file}; use it as --models '{name}?pretrained'"
-
-
-def _png(pixels: list[int], width: int) -> bytes:
-    """An 8-bit grey PNG."""
-    rows = (bytes([0, *pixels[i : i + width]]) for i in range(0, len(pixels), width))
-    head = struct.pack(">IIBBBBB", width, len(pixels) // width, 8, 0, 0, 0, 0)
-    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
-    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from suite import architecture
 from suite.cell import Cell
 from suite.dataset import Dataset
 from suite.entry import remark
@@ -27,12 +28,19 @@ class Grid:
 def cells(
     tasks: Sequence[Task], datasets: Sequence[Dataset], models: Sequence[Model], seeds: Sequence[int]
 ) -> list[Cell]:
-    """All cells whose task takes the dataset's kind, ordered so that cells which share features are neighbours."""
+    """All cells whose task takes the dataset's kind and the model; those which share features are neighbours."""
     return [
         Cell(task, dataset, model, seed)
         for dataset in datasets
         for model in models
         for task in tasks
-        if dataset.kind in task.kinds
+        if dataset.kind in task.kinds and fits(task, model)
         for seed in ((seeds or task.seeds) if task.seeded else task.seeds[:1])
     ]
+
+
+def fits(task: Task, model: Model) -> bool:
+    """Whether the model gives what the task works on: feature maps, where it works on them."""
+    strides = architecture.strides(model.architecture) if task.maps else ()
+    even = all(stride & (stride - 1) == 0 for stride in strides)
+    return not task.maps or (bool(strides) and (even or task.maps != "pyramid"))

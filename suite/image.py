@@ -14,7 +14,6 @@ from suite.store import Store, read_json
 CONTAINERS = Path(__file__).resolve().parent.parent / "containers"
 OURS = ("BASE", "RECIPE", "COMMIT")  # build arguments that the launcher gives
 SITE = ("site.env", "ca.crt")  # how a site reaches its registries: no part of a recipe
-ABSENT = "image"  # the kind of error of a cell that was not sent for want of one
 FORMATS = {"apptainer": "sif", "singularity": "sif", "docker": "tar", "podman": "tar", "pyxis": "sqsh"}
 """Runtime -> the kind of file that it takes an image from."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from suite import adhoc, grid
+from suite import adhoc, architecture, grid
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.dataset import Dataset
@@ -32,13 +32,13 @@ class Plan:
 def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
     """The cells that `asked` names; `every_model` takes all whose weights are in the store. Refusal on bad input."""
     left_out: list[str] = []
-    tasks = _several(asked.tasks, known.tasks, known.task)
+    tasks = _several(asked.tasks, known.tasks, lambda name: [known.task(name)])
     if not tasks:
         raise Refusal(f"name tasks to run, --tasks A,B, or a study; tasks: {', '.join(known.tasks)}")
     models = (
         _all_here(known, left_out)
         if every_model
-        else _several(asked.models, known.models, lambda text: adhoc.model(text, known))
+        else _several(asked.models, known.models, lambda text: [adhoc.model(text, known)])
     )
     if not models:
         raise Refusal("no model to measure: name some with --models, or bring weights with: launch.py fetch MODEL")
@@ -53,7 +53,9 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
         for data in datasets
         if data.kind not in task.kinds
     ]
-    return Plan(grid.cells(tasks, datasets, models, asked.seeds), left_out)
+    mapless = [no_maps(task, model) for task in tasks for model in models if not grid.fits(task, model)]
+    _refuse_mapless(tasks, models, named=not every_model)
+    return Plan(grid.cells(tasks, datasets, models, asked.seeds), left_out + mapless)
 
 
 def missing_weights(model: Model, known: Catalog) -> str:
@@ -63,6 +65,20 @@ def missing_weights(model: Model, known: Catalog) -> str:
     if Path(model.weights.file).is_absolute():
         return f"{model.name}: its weights are gone from {model.weights.file}"
     return f"{model.name}: no {known.store.weights / model.weights.file}; bring it with: launch.py fetch {model.name}"
+
+
+def no_maps(task: Task, model: Model) -> str:
+    """Why a model is not paired with a task that works on feature maps."""
+    if strides := architecture.strides(model.architecture):
+        told = ", ".join(map(str, strides))
+        return (
+            f"{task.name} on {model.name}: its architecture ({model.architecture}) gives maps of stride {told}, "
+            "and a pyramid takes powers of 2; patches of 16 give that"
+        )
+    return (
+        f"{task.name} on {model.name}: its architecture ({model.architecture}) gives no feature maps; "
+        "those of torchvision's CNNs and most of timm's do"
+    )
 
 
 def missing_data(dataset: Dataset, known: Catalog) -> str:
@@ -107,11 +123,11 @@ def numbers(text: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _several(texts: Iterable[str], known: Mapping[str, Noun], find: Callable[[str], Noun]) -> list[Noun]:
+def _several(texts: Iterable[str], known: Mapping[str, Noun], find: Callable[[str], list[Noun]]) -> list[Noun]:
     names: dict[str, Noun] = {}
     for text in texts:
         wild = [known[n] for n in fnmatch.filter(known, text)] if any(c in text for c in "*[") else []
-        for value in wild or [find(text)]:
+        for value in wild or find(text):
             names[value.name] = value  # type: ignore[attr-defined]
     return list(names.values())
 
@@ -129,7 +145,8 @@ def _all_here(known: Catalog, left_out: list[str]) -> list[Model]:
 
 def _datasets(asked: Grid, tasks: Sequence[Task], known: Catalog, left_out: list[str]) -> list[Dataset]:
     if asked.datasets:
-        named = _several(asked.datasets, known.datasets, lambda text: adhoc.dataset(text, known))
+        kinds = {kind for task in tasks for kind in task.kinds}
+        named = _several(asked.datasets, known.datasets, lambda text: adhoc.datasets(text, known, kinds))
         for one in named:
             if why := missing_data(one, known):
                 raise Refusal(why)
@@ -154,3 +171,10 @@ def _refuse_odd_ones(tasks: Sequence[Task], datasets: Sequence[Dataset]) -> None
     for dataset in datasets:
         if not any(dataset.kind in task.kinds for task in tasks):
             raise Refusal(f"none of {', '.join(t.name for t in tasks)} takes {dataset.name}, a {dataset.kind} dataset")
+
+
+def _refuse_mapless(tasks: Sequence[Task], models: Sequence[Model], *, named: bool) -> None:
+    """Refuses a named model that no task takes; and all models, named or not, where no task takes any of them."""
+    odd = [model for model in models if not any(grid.fits(task, model) for task in tasks)]
+    if odd and (named or len(odd) == len(models)):
+        raise Refusal(no_maps(tasks[0], odd[0]))

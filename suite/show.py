@@ -15,6 +15,7 @@ COLOURS = {
     **{"done": "green", "failed": "red", "blocked": "magenta", "stale": "yellow", "running": "cyan", "queued": "blue"},
     **{"unknown": "yellow", "absent": "dim"},
 }
+Place = tuple[str, str, str]  # task's label, dataset, model
 SELDOM = {"blocked", "unknown"}  # have a column only where there are some
 
 
@@ -30,31 +31,39 @@ def states(named: Mapping[str, str]) -> Table:
     return table
 
 
-def headlines(values: Mapping[tuple[str, str, str], float], models: Sequence[str]) -> Iterator[Table]:
-    """A table a task: models down, datasets across, in percent, the best of a column in bold.
+def headlines(
+    values: Mapping[Place, float], models: Sequence[str], rest: Mapping[Place, str] | None = None
+) -> Iterator[Table]:
+    """A table a task: models down, datasets across, in percent, the best of a column in bold; where there is no value,
+    `rest` has the state.
 
     Tasks that were run on the same single dataset stand side by side in one.
     """
-    tasks = list(dict.fromkeys(task for task, _, _ in values))
-    if len({dataset for _, dataset, _ in values}) <= 1:
-        yield _headlines(values, models, "")
+    shown: dict[Place, float | str] = {**(rest or {}), **values}
+    shown = {place: shown[place] for place in [*values, *shown]}
+    if len({dataset for _, dataset, _ in shown}) <= 1:
+        yield _headlines(shown, models, "")
     else:
-        for task in tasks:
-            yield _headlines({key: value for key, value in values.items() if key[0] == task}, models, task)
+        for task in dict.fromkeys(task for task, _, _ in shown):
+            yield _headlines({place: value for place, value in shown.items() if place[0] == task}, models, task)
 
 
-def _headlines(values: Mapping[tuple[str, str, str], float], models: Sequence[str], title: str) -> Table:
+def _headlines(values: Mapping[Place, float | str], models: Sequence[str], title: str) -> Table:
     columns = list(dict.fromkeys((task, dataset) for task, dataset, _ in values))
-    best = {c: max(v for (task, dataset, _), v in values.items() if (task, dataset) == c) for c in columns}
+    numbers = {place: value for place, value in values.items() if isinstance(value, float)}
+    best = {c: max((v for (*at, _), v in numbers.items() if tuple(at) == c), default=0.0) for c in columns}
     heads = (dataset if title else f"{task}\n{dataset}" for task, dataset in columns)
     shown = (Column(head, overflow="fold") for head in ("model", *heads))
     table = Table(*shown, title=title or None, title_justify="left")
     for model in models:
-        row = [(values.get((*column, model)), best[column]) for column in columns]
-        table.add_row(
-            model, *("" if v is None else f"[bold]{100 * v:.2f}[/]" if v == b else f"{100 * v:.2f}" for v, b in row)
-        )
+        table.add_row(model, *(_shown(values.get((*column, model), ""), best[column]) for column in columns))
     return table
+
+
+def _shown(value: float | str, best: float) -> str:
+    if isinstance(value, str):
+        return f"[{COLOURS[value]}]{value}[/]" if value else ""
+    return f"[bold]{100 * value:.2f}[/]" if value == best else f"{100 * value:.2f}"
 
 
 def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Table:

@@ -29,7 +29,10 @@ class Task:
 
     `metric` is the headline ("" = the dataset's own); `frozen` tasks work on extracted features and share them;
     a task that is not `seeded` gives the same number for every seed and is run for the first one only; what it `makes`
-    ("features") is waited for by the cells of the same grid that work with it.
+    ("features") is waited for by the cells of the same grid that work with it. One that works on feature `maps` takes
+    the models whose architecture gives them: "any", or, for a "pyramid", those of strides that are powers of 2. Its
+    `image` has what its program imports; where no containers are, its cells are blocked until the packages are there
+    that it `needs` beyond core's.
     """
 
     name: str = remark()
@@ -40,8 +43,10 @@ class Task:
     frozen: bool = False
     seeded: bool = True
     makes: str = remark("")
+    maps: str = remark("")
     settings: Mapping[str, Any] = field(default_factory=dict)
     image: str = remark("core")
+    needs: tuple[str, ...] = remark(())
     resources: Resources = remark(Resources())
     datasets: tuple[str, ...] = remark(())
     seeds: tuple[int, ...] = remark((0,))

@@ -1,7 +1,8 @@
-"""Writes suite/architectures.csv: python -m jobs.lib.architectures > suite/architectures.csv (five minutes).
+"""Writes suite/architectures.csv: python -m jobs.lib.architectures > suite/architectures.csv (a quarter of an hour).
 
-Every model is built, and run once, on PyTorch's meta device: shapes only, no memory and no weights. What cannot serve
-as a backbone (an input that is not square, an output that is not one vector an image) is left out and named on stderr.
+Every model is built, and run a few times, on PyTorch's meta device: shapes only, no memory and no weights. What cannot
+serve as a backbone (an input that is not square, an output that is not one vector an image) is left out and named on
+stderr; so is, with the reason, what gives no feature maps, whose `strides` are empty.
 """
 
 import csv
@@ -17,6 +18,7 @@ from torch import nn
 from torchvision.models import get_model, list_models
 
 from jobs.lib.backbone import classifier, headless
+from jobs.lib.maps import NoMaps, maps
 from suite.architecture import COLUMNS, Architecture
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -41,7 +43,7 @@ def torchvision_architecture(name: str) -> Architecture:
     dimension = width(headless(model), size)
     if dimension != expected:
         raise Unsuitable(f"the classifier takes {expected} numbers, but the model without it gives {dimension}")
-    return Architecture(name, dimension, size, size, "bicubic", mean, std, "")
+    return Architecture(name, dimension, size, size, "bicubic", mean, std, "", strides(model, name))
 
 
 def timm_architecture(name: str) -> Architecture:
@@ -65,6 +67,7 @@ def timm_architecture(name: str) -> Architecture:
         tuple(default.mean),
         tuple(default.std),
         weights,
+        strides(model, f"timm:{name}"),
     )
 
 
@@ -76,6 +79,15 @@ def width(model: nn.Module, size: int) -> int:
         shape = list(output.shape[1:]) if isinstance(output, torch.Tensor) else type(output).__name__
         raise Unsuitable(f"its output for an image is {shape}, not one vector")
     return output.shape[1]
+
+
+def strides(model: nn.Module, name: str) -> tuple[int, ...]:
+    """Strides of the feature maps that a model gives, () where it gives none."""
+    try:
+        return maps(model, name).strides
+    except NoMaps as why:
+        sys.stderr.write(f"no maps: {why}\n")
+        return ()
 
 
 def architectures() -> Iterator[Architecture]:

@@ -53,6 +53,7 @@ KINDS: dict[type[BaseException], str] = {
     BadData: "bad data",
     BadWeights: "bad weights",
     Diverged: "diverged",
+    FloatingPointError: "diverged",  # detectron2's word for it
     NoSpace: "no space",
     LayoutError: "bad data",
     CheckpointError: "bad weights",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,13 +33,18 @@ class Images:
         name, packed = index.locate(self.items[row])
         if packed is not None:
             return _batch(self.root / name)[packed]
-        try:
-            with Image.open(self.root / name) as image:
-                return np.array(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in AWAY:
-                raise
-            raise BadData(f"{self.root / name} cannot be decoded: {error}") from error
+        return np.array(opened(self.root / name))
+
+
+def opened(path: Path, mend: Callable[[Image.Image], Image.Image] = lambda image: image) -> Image.Image:
+    """The image of a file, decoded, as RGB; `mend` sees it before that. BadData where it cannot be."""
+    try:
+        with Image.open(path) as image:
+            return mend(image).convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in AWAY:
+            raise
+        raise BadData(f"{path} cannot be decoded: {error}") from error
 
 
 def read_index(dataset: Dataset, root: Path) -> Index:

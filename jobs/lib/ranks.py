@@ -139,11 +139,15 @@ class Ranks:
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
         """The rows of all ranks, on the CPU, in order."""
+        return rows if self.count == 1 else torch.cat(self.all(rows))
+
+    def all(self, value: Value) -> list[Value]:
+        """The values of all ranks, in order."""
         if self.count == 1:
-            return rows
-        parts: list[torch.Tensor] = [rows] * self.count
-        dist.all_gather_object(parts, rows)
-        return torch.cat(parts)
+            return [value]
+        values = [value] * self.count
+        dist.all_gather_object(values, value)
+        return values
 
     def normalising(self) -> AbstractContextManager[object]:
         """Within it, batch norm in training is over the batches of all ranks."""
@@ -158,9 +162,16 @@ class Ranks:
         if self.count == 1:
             loss.backward()
             return loss
-        (loss * share).backward()
+        loss = loss * share
+        loss.backward()
+        return self.summed(loss.detach(), network)
+
+    def summed(self, loss: torch.Tensor, network: nn.Module) -> torch.Tensor:
+        """Sums over all ranks what each has: gradients, and a loss."""
+        if self.count == 1:
+            return loss
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        flat = torch.cat([*(gradient.flatten() for gradient in gradients), (loss.detach() * share)[None]])
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss[None]])
         dist.all_reduce(flat)
         *summed, total = flat.split([*(gradient.numel() for gradient in gradients), 1])
         for gradient, values in zip(gradients, summed, strict=True):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from suite.index import Index, LayoutError, Split, require_all_labelled, unlike
 
+KIND = "classification"
 EXPECTED = "cifar-10-batches-py/ or cifar-100-python/"
 ROW = 3072  # bytes of an image: 1024 red, 1024 green, 1024 blue, each 32 rows of 32
 
@@ -60,7 +61,7 @@ def index(root: Path) -> Index:
     meta = _read(root / prefix / version.meta)
     classes = [_text(name) for name in _list(meta.get(version.names), root / prefix / version.meta, version.names)]
     splits = {split: _split(root, prefix, version, files, classes) for split, files in version.files.items()}
-    return Index("classification", classes, splits)
+    return Index(KIND, classes, splits)
 
 
 def images(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from suite.index import Index, LayoutError, Split, lines, require_present, some, unlike
 
+KIND = "classification"
 EXPECTED = "labels/train1.txt, labels/val1.txt, labels/test1.txt and images/"
 SPLITS = ("train", "val", "test")
 
@@ -29,7 +30,7 @@ def index(root: Path) -> Index:
     classes = sorted({_folder(item) for item in listed["train"]})
     splits = {split: _split(root, split, listed[split], classes) for split in SPLITS}
     require_present(root, [item for split in splits.values() for item in split.items])
-    return Index("classification", classes, splits)
+    return Index(KIND, classes, splits)
 
 
 def _split(root: Path, split: str, listed: list[str], classes: list[str]) -> Split:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from suite.index import Index, LayoutError, Split, folders, images, some, unlike
 
+KIND = "classification"
 EXPECTED = "train/CLASS/*.jpg and test/CLASS/*.jpg (val/ beside test/, or in its place)"
 
 
@@ -32,7 +33,7 @@ def index(root: Path) -> Index:
     splits = {name: _split(root, name, classes) for name in names}
     if "test" not in splits:
         splits["test"] = splits.pop("val")
-    return Index("classification", classes, splits)
+    return Index(KIND, classes, splits)
 
 
 def _split(root: Path, name: str, classes: list[str]) -> Split:

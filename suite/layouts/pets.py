@@ -11,6 +11,7 @@ from pathlib import Path
 
 from suite.index import Index, LayoutError, Split, lines, require_all_labelled, require_present, unlike
 
+KIND = "classification"
 EXPECTED = "annotations/trainval.txt, annotations/test.txt and images/"
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
@@ -31,7 +32,7 @@ def index(root: Path) -> Index:
     classes = [breeds[number] for number in sorted(breeds)]
     require_all_labelled(root, classes, splits["train"].labels, LISTS["train"])
     require_present(root, [item for split in splits.values() for item in split.items])
-    return Index("classification", classes, splits)
+    return Index(KIND, classes, splits)
 
 
 def _split(path: Path, breeds: dict[int, str]) -> Split:

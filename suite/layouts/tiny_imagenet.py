@@ -24,6 +24,7 @@ from suite.index import (
     unlike,
 )
 
+KIND = "classification"
 EXPECTED = "wnids.txt, train/WNID/images/ and val/val_annotations.txt"
 
 
@@ -38,7 +39,7 @@ def index(root: Path) -> Index:
         raise unlike(root, EXPECTED)
     classes = sorted(set(lines(root / "wnids.txt")))
     splits = {"train": _train(root, classes), "test": _val(root, classes)}
-    return Index("classification", classes, splits)
+    return Index(KIND, classes, splits)
 
 
 def _train(root: Path, classes: list[str]) -> Split:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from suite.index import Index, LayoutError, Split, folders, lines, require_present, some, unlike
 
+KIND = "multilabel"
 EXPECTED = "[VOCdevkit/]VOC2007/ImageSets/Main/CLASS_train.txt (or another year's)"
 
 
@@ -41,7 +42,7 @@ def index(root: Path) -> Index:
     else:
         splits["test"] = splits.pop("val")
     require_present(root, [item for split in splits.values() for item in split.items])
-    return Index("multilabel", classes, splits)
+    return Index(KIND, classes, splits)
 
 
 def _years(root: Path) -> list[str]:

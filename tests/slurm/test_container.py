@@ -135,7 +135,7 @@ def test_a_path_that_no_container_can_be_given_is_refused_before_anything_is_sen
 
 def absent(known: Catalog, cell: Cell, runtime: str = "docker") -> None:
     entry = Cluster("here", runtime=runtime)
-    block(entry, known.store, [cell], blocked(entry, known.store, [cell]))
+    block(known.store, blocked(entry, known.store, [cell]))
 
 
 def test_cells_without_their_image_are_blocked_until_it_is_there(known: Catalog) -> None:

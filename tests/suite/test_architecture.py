@@ -26,14 +26,16 @@ LEFT_OUT = {
     "timm:vit_large_patch16_sapiens2",
 }
 TABLED_WITH = {"timm": "1.0.31", "torchvision": "0.26.0"}
+ALL = (4, 8, 16, 32)
 
 
 def test_find() -> None:
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    assert find("resnet50") == Architecture("resnet50", 2048, 224, 224, "bicubic", mean, std, "")
-    assert find("inception_v3") == Architecture("inception_v3", 2048, 299, 299, "bicubic", (0.5,) * 3, (0.5,) * 3, "")
+    assert find("resnet50") == Architecture("resnet50", 2048, 224, 224, "bicubic", mean, std, "", ALL)
+    half = (0.5, 0.5, 0.5)
+    assert find("inception_v3") == Architecture("inception_v3", 2048, 299, 299, "bicubic", half, half, "", ALL)
     assert find("timm:resnet50") == Architecture(
-        "timm:resnet50", 2048, 224, 235, "bicubic", mean, std, "timm/resnet50.a1_in1k"
+        "timm:resnet50", 2048, 224, 235, "bicubic", mean, std, "timm/resnet50.a1_in1k", ALL
     )
 
 
@@ -57,6 +59,26 @@ DIMENSIONS = {
 @pytest.mark.parametrize(("name", "dimension"), DIMENSIONS.items())
 def test_known_dimensions(name: str, dimension: int) -> None:
     assert find(name).dimension == dimension
+
+
+STRIDES = {
+    "vgg16": ALL,
+    "swin_t": ALL,
+    "squeezenet1_0": (4, 8, 16),
+    "vit_b_32": (32,),
+    "maxvit_t": (),
+    "timm:vit_small_patch14_dinov2": (14,),
+    "timm:vit_small_patch16_224": (16,),
+    "timm:convnext_tiny": ALL,
+    "timm:mixer_b16_224": (),
+    "pixels": (),
+    "no such": (),
+}
+
+
+@pytest.mark.parametrize(("name", "strides"), STRIDES.items())
+def test_known_strides(name: str, strides: tuple[int, ...]) -> None:
+    assert architecture.strides(name) == strides
 
 
 def test_unknown_names_get_near_ones_of_both_libraries() -> None:
@@ -85,6 +107,7 @@ def test_every_row_can_be_read_and_makes_sense() -> None:
         assert row.interpolation in ("bicubic", "bilinear")
         assert len(row.mean) == len(row.std) == 3
         assert min(row.std) > 0
+        assert list(row.strides) == sorted({s for s in row.strides if 4 <= s <= 32})
         assert bool(row.weights) <= row.name.startswith("timm:")
 
 

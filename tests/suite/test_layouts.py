@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from suite.index import Index, LayoutError, Split, digest, images, locate
+from suite.index import Index, LayoutError, Split, Thing, digest, images, locate
 from suite.layouts import cifar, dtd, imagefolder, pets, tiny_imagenet, voc
 
 LAYOUTS = sorted(path.stem for path in Path(imagefolder.__file__).parent.glob("[a-z]*.py"))
@@ -88,8 +88,18 @@ def test_digest_tells_labels_kinds_and_splits_apart(tmp_path: Path) -> None:
         Index("classification", ["a", "b"], {"test": split}),
         Index("classification", ["a", "b"], {"train": Split(["1.jpg", "2.jpg"], [1, 0])}),
         Index("classification", ["a", "b"], {"train": Split(["1.jpg", "2.jpg"], [[0, 1], [1, 0]])}),
+        *(
+            Index("detection", ["a", "b"], {"train": Split(["1.jpg", "2.jpg"], [[thing], []])})
+            for thing in (
+                Thing(0, (0, 0, 1, 1)),
+                Thing(0, (0, 0, 1, 2)),
+                Thing(1, (0, 0, 1, 1)),
+                Thing(0, (0, 0, 1, 1), difficult=True),
+                Thing(0, (0, 0, 1, 1), mask=[[0, 0, 1, 1, 0, 1]]),
+            )
+        ),
     ]
-    assert len({digest(each, tmp_path) for each in [index, *others]}) == 6
+    assert len({digest(each, tmp_path) for each in [index, *others]}) == 11
 
 
 def test_digest_of_an_absent_file(tmp_path: Path) -> None:
@@ -103,7 +113,7 @@ def test_digest_of_an_absent_file(tmp_path: Path) -> None:
 def test_imagefolder_with_three_splits(tmp_path: Path) -> None:
     root = photos(folder_set(tmp_path), "val/dog/deep/er/1.JPEG", "val/dog/.hidden.jpg", "train/.git/1.jpg")
     index = imagefolder.index(root)
-    assert index.kind == "classification"
+    assert index.kind == imagefolder.KIND == "classification"
     assert index.classes == ["cat", "dog"]
     assert index.splits["train"] == Split(["train/cat/1.jpg", "train/cat/2.jpg", "train/dog/1.jpg"], [0, 0, 1])
     assert index.splits["val"] == Split(["val/dog/deep/er/1.JPEG"], [1])
@@ -136,6 +146,7 @@ def test_imagefolder_messages(files: list[str], message: str, tmp_path: Path) ->
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_folder_that_does_not_exist_or_is_a_file(layout: str, tmp_path: Path) -> None:
     module = importlib.import_module(f"suite.layouts.{layout}")
+    assert isinstance(module.KIND, str)
     (tmp_path / "file").touch()
     for name, message in (("none", "does not exist; expected"), ("file", "is a file, not a folder; expected")):
         assert not module.recognise(tmp_path / name)
@@ -429,6 +440,7 @@ SAMPLES = {
     "tiny-imagenet-mini": (tiny_imagenet, 10, {"train": 240, "test": 100}),
     "voc2012_mini": (voc, 20, {"train": 20, "test": 20}),
 }
+ALSO = {"voc2012_mini": ["voc_detection"]}  # other layouts that a sample has: tests/suite/test_detection_layouts.py
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
@@ -438,7 +450,8 @@ def test_sample_data(sample: str) -> None:
         pytest.skip(f"no sample data: {sample} is neither in $SHARED_DATA nor in ../shared/data")
     layout, classes, sizes = SAMPLES[sample]
     modules: list[ModuleType] = [importlib.import_module(f"suite.layouts.{name}") for name in LAYOUTS]
-    assert [module for module in modules if module.recognise(root)] == [layout]
+    others = [importlib.import_module(f"suite.layouts.{name}") for name in ALSO.get(sample, [])]
+    assert [module for module in modules if module.recognise(root)] == [layout, *others]
     index = layout.index(root)
     assert len(index.classes) == classes
     assert counts(index) == sizes

@@ -1,0 +1,83 @@
+"""What is paired with what, before anything is submitted; and the published numbers of detection."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from suite import plan
+from suite.catalog import Catalog
+from suite.entry import Refusal
+from suite.grid import Grid
+from suite.store import Store
+
+REFERENCE = Path(plan.__file__).with_name("reference")
+PIXELS = "its architecture (pixels) gives no feature maps; those of torchvision's CNNs and most of timm's do"
+
+
+@pytest.fixture
+def with_maps(known: Catalog) -> Catalog:
+    """The catalog with one more task, which works on feature maps."""
+    known.tasks["dense"] = replace(known.tasks["knn"], name="dense", maps="any")
+    return known
+
+
+def planned(known: Catalog, *, tasks: str, models: str, every_model: bool = False) -> plan.Plan:
+    asked = Grid(tasks=plan.words(tasks), models=plan.words(models), datasets=("digits",))
+    return plan.plan(asked, known, every_model=every_model)
+
+
+def test_a_task_on_maps_takes_the_models_that_give_them(with_maps: Catalog) -> None:
+    found = planned(with_maps, tasks="dense,knn", models="pixels_8x8,random_resnet18")
+    assert {(cell.task.name, cell.model.name) for cell in found.cells} == {
+        ("knn", "pixels_8x8"),
+        ("knn", "random_resnet18"),
+        ("dense", "random_resnet18"),
+    }
+    assert found.left_out == [f"dense on pixels_8x8: {PIXELS}"]
+
+
+def test_a_named_model_that_no_task_takes_is_refused(with_maps: Catalog) -> None:
+    with pytest.raises(Refusal) as told:
+        planned(with_maps, tasks="dense", models="random_resnet18,pixels_8x8")
+    assert str(told.value) == f"dense on pixels_8x8: {PIXELS}"
+    assert planned(with_maps, tasks="dense", models="timm:vit_small_patch14_dinov2").cells
+    with_maps.tasks["dense"] = replace(with_maps.tasks["dense"], maps="pyramid")
+    with pytest.raises(Refusal, match="gives maps of stride 14, and a pyramid takes powers of 2"):
+        planned(with_maps, tasks="dense", models="timm:vit_small_patch14_dinov2")
+    with pytest.raises(Refusal, match=r"its architecture \(timm:mixer_s16_224\) gives no feature maps"):
+        planned(with_maps, tasks="dense", models="timm:mixer_s16_224")
+
+
+def test_of_all_models_those_without_maps_are_left_out(with_maps: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = [with_maps.model("pixels_8x8"), with_maps.model("random_resnet18")]
+    monkeypatch.setattr(plan, "_all_here", lambda known, left_out: list(here))
+    found = planned(with_maps, tasks="dense", models="", every_model=True)
+    assert [cell.model.name for cell in found.cells] == ["random_resnet18"]
+    assert found.left_out == [f"dense on pixels_8x8: {PIXELS}"]
+    del here[1]
+    with pytest.raises(Refusal, match="gives no feature maps"):
+        planned(with_maps, tasks="dense", models="", every_model=True)
+
+
+def test_no_task_of_before_is_about_maps(tmp_path: Path) -> None:
+    tasks = Catalog(Store(tmp_path)).tasks
+    assert not any(tasks[name].maps for name in ("linear", "knn", "fewshot", "finetune", "features"))
+
+
+@pytest.mark.parametrize("name", ["voc_detection", "coco_detection"])
+def test_published_numbers(name: str) -> None:
+    with (REFERENCE / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        rows = list(table)
+    assert table.fieldnames == ["task", "dataset", "model", "metric", "value", "source"]
+    assert len(rows) > 30
+    assert len({(row["task"], row["model"], row["metric"], row["source"]) for row in rows}) == len(rows)
+    for row in rows:
+        assert 0 < float(row["value"]) < 100
+        assert row["metric"].removeprefix("mask_") in ("ap", "ap50", "ap75")
+        assert "_" in row["model"]
+        assert row["source"].endswith(("; verified", "; third hand"))
