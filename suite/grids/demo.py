@@ -1,4 +1,4 @@
-"""The demo: three networks without pre-training and raw pixels, on scans of digits, alone and in scenes; minutes on a laptop."""
+"""The demo: three networks without pre-training and raw pixels, on scans of digits, alone and in scenes; minutes."""
 
 from suite.grid import Grid
 
@@ -7,6 +7,5 @@ DEMO = Grid(
     tasks=("linear", "knn", "fewshot", "finetune-short", "detection-lite-short", "detection-short"),
     models=("pixels_8x8", "random-32px_resnet18", "random-32px_timm-resnet10t", "random-32px_timm-convnext_atto"),
     datasets=("digits", "digit-scenes"),
-    seeds=(0, 1),
     title="What transfers from nothing: random networks and raw pixels on handwritten digits",
 )
