@@ -47,15 +47,14 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
             raise Refusal(absent)
     datasets = _datasets(asked, tasks, known, left_out)
     _refuse_odd_ones(tasks, datasets)
-    left_out += [
-        f"{task.name} on {data.name}: it takes {' or '.join(task.kinds)} datasets, and this is {data.kind}"
-        for task in tasks
-        for data in datasets
-        if data.kind not in task.kinds
-    ]
-    mapless = [no_maps(task, model) for task in tasks for model in models if not grid.fits(task, model)]
+    for data in datasets:
+        if others := [task.name for task in tasks if data.kind not in task.kinds]:
+            left_out.append(f"{data.name} is a {data.kind} dataset: nothing for {', '.join(others)}")
+    for model in models:
+        if unfit := [task for task in tasks if not grid.fits(task, model)]:
+            left_out.append(no_maps(unfit, model))
     _refuse_mapless(tasks, models, named=not every_model)
-    return Plan(grid.cells(tasks, datasets, models, asked.seeds), left_out + mapless)
+    return Plan(grid.cells(tasks, datasets, models, asked.seeds), left_out)
 
 
 def missing_weights(model: Model, known: Catalog) -> str:
@@ -67,16 +66,17 @@ def missing_weights(model: Model, known: Catalog) -> str:
     return f"{model.name}: no {known.store.weights / model.weights.file}; bring it with: launch.py fetch {model.name}"
 
 
-def no_maps(task: Task, model: Model) -> str:
-    """Why a model is not paired with a task that works on feature maps."""
+def no_maps(tasks: Sequence[Task], model: Model) -> str:
+    """Why a model is not paired with tasks that work on feature maps."""
+    names = ", ".join(task.name for task in tasks)
     if strides := architecture.strides(model.architecture):
         told = ", ".join(map(str, strides))
         return (
-            f"{task.name} on {model.name}: its architecture ({model.architecture}) gives maps of stride {told}, "
+            f"{names} on {model.name}: its architecture ({model.architecture}) gives maps of stride {told}, "
             "and a pyramid takes powers of 2; patches of 16 give that"
         )
     return (
-        f"{task.name} on {model.name}: its architecture ({model.architecture}) gives no feature maps; "
+        f"{names} on {model.name}: its architecture ({model.architecture}) gives no feature maps; "
         "those of torchvision's CNNs and most of timm's do"
     )
 
@@ -157,6 +157,9 @@ def _datasets(asked: Grid, tasks: Sequence[Task], known: Catalog, left_out: list
     here = [one for name, one in own.items() if not absent[name]]
     if not here:
         raise Refusal(f"no dataset is in the store; name one with --datasets, or: launch.py fetch {next(iter(own))}")
+    for task in tasks:
+        if task.datasets and all(absent[name] for name in task.datasets):
+            raise Refusal(f"{task.name}: none of its own datasets is there; {absent[task.datasets[0]]}")
     return here
 
 
@@ -177,4 +180,4 @@ def _refuse_mapless(tasks: Sequence[Task], models: Sequence[Model], *, named: bo
     """Refuses a named model that no task takes; and all models, named or not, where no task takes any of them."""
     odd = [model for model in models if not any(grid.fits(task, model) for task in tasks)]
     if odd and (named or len(odd) == len(models)):
-        raise Refusal(no_maps(tasks[0], odd[0]))
+        raise Refusal(no_maps(tasks, odd[0]))
