@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from suite.model import Model
 from suite.store import Store
 
 BATCH = 64
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pycocotools", "faster-coco-eval", "detectron2")
 
 
 class Workspace:
@@ -93,11 +95,19 @@ class Workspace:
     @property
     def environment(self) -> dict[str, object]:
         """With what the numbers were made: versions, device, cores."""
-        packages = ("torch", "torchvision", "timm", "numpy", "pillow")
         on_gpu = self.device.type == "cuda"
         return {
-            "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
+            "versions": {"python": platform.python_version(), **_versions()},
             "device": torch.cuda.get_device_name(self.device) if on_gpu else "cpu",
             "cores": self.cores,
             "host": platform.node(),
         }
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that make numbers, those that are there."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
