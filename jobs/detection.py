@@ -34,6 +34,7 @@ RANKS = True  # it may run in several
 ENGINES = {"detectron2": ("jobs.lib.detectron", "Detectron"), "torchvision": ("jobs.lib.lite", "Lite")}
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 PREDICTIONS = "predictions.json"
+ASKED_EVERY = 20  # images of the test, by how many a rank asks whether to leave
 Settings = Mapping[str, Any]
 
 
@@ -44,11 +45,13 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     test = Views(root, index.splits["test"])
     with interrupt.deferred():  # from here on it leaves between two steps
         trainer = Trainer(cell, workspace, train)
+        if not trainer.loop.first:
+            trainer.check(*train, test)
         trainer.train()
         found = trainer.find(test)
-    if workspace.ranks.first:
-        kept = to_coco(found, test.split, index)
-        write_text(workspace.folder(cell) / PREDICTIONS, json.dumps(kept))
+    if not workspace.ranks.first:
+        return Outcome(())
+    write_text(workspace.folder(cell) / PREDICTIONS, json.dumps(to_coco(found, test.split, index)))
     seed = seeds.number(cell.seed, "bootstrap")
     metrics, details = detections.evaluate(found, test.split, index, cell.dataset.metric, seed, masks=masks)
     images = {"train": sum(map(len, train)), "used": len(trainer.rows), "test": len(test)}
@@ -65,18 +68,18 @@ class Schedule:
         self.rate = settings["learning_rate"] * self.times
         self.steps = max(1, round(settings["iterations"] / self.times))
         self.drops = [round(at / self.times) for at in settings["drops"]]
+        self.warmup = round(settings["warmup"] / self.times)
 
     def at(self, step: int) -> float:
         """The learning rate of a step: linear warm-up from a thousandth, then a tenth from every drop on."""
-        warmup = self.settings["warmup"]
-        share = 0.001 * (1 - step / warmup) + step / warmup if step < warmup else 1.0
+        share = 0.001 + 0.999 * step / self.warmup if step < self.warmup else 1.0
         return float(self.rate * share * 0.1 ** sum(step >= drop for drop in self.drops))
 
     @property
     def told(self) -> dict[str, Any]:
         names = ("learning_rate", "iterations", "drops", "warmup")
         published = {"batch": self.settings["published_batch"], **{name: self.settings[name] for name in names}}
-        ours = (self.rate, self.steps, self.drops, self.settings["warmup"])
+        ours = (self.rate, self.steps, self.drops, self.warmup)
         return {"published": published, "run": {"batch": self.settings["batch"], **dict(zip(names, ours, strict=True))}}
 
 
@@ -106,7 +109,16 @@ class Trainer:
     @property
     def details(self) -> dict[str, Any]:
         more = {"detector": self.detector.kind, "weights": self.detector.report, "schedule": self.schedule.told}
-        return {**more, "images_at_once": self.loop.more["at_once"]}
+        turns = {"images_at_once": self.loop.more["at_once"], "images_a_rank": len(self.own)}
+        return {**more, **turns}
+
+    def check(self, *splits: Views) -> None:
+        """Looks at all images before any is trained on, and decodes those of the last split: BadData where one is not
+        as its annotation says. Each rank looks at its part."""
+        rows = [(views, row, views is splits[-1]) for views in splits for row in range(len(views))]
+        for number, _ in enumerate(self.loader.batches(lambda at: at[0].check(*at[1:]), self.ranks.part(rows), 64)):
+            if number < len(rows) // self.ranks.count // 64:
+                self._leave()
 
     def train(self) -> None:
         """All steps. Diverged where the loss is not finite; Interrupted, once all is saved, where this process is asked
@@ -131,33 +143,37 @@ class Trainer:
         own, s = self.ranks.part(range(len(views))), self.settings
         make = partial(views.test, short=s["test_short_side"], longest=s["longest_side"])
         out: list[Detected] = []
-        for made in self.loader.batches(make, own, 1):
-            if interrupt.asked():
-                break
+        for number, made in enumerate(self.loader.batches(make, own, 1)):
+            # Every rank has as many images, or one more: all ask at the same ones.
+            if number % ASKED_EVERY == 0 and number < len(views) // self.ranks.count:
+                self._leave()
             with self._precision():
                 out += self.detector.detect(made)
-        if self.ranks.any(len(out) < len(own)):
-            raise Interrupted("checkpoint saved")  # after the last step
+        self._leave()
         return gathered([one for part in self.ranks.all(out) for one in part], s["masks"])
 
     def _gradients(self, step: int, views: Sequence[View]) -> Tensor:
         """Gradients of the loss over the batches of all ranks, and that loss."""
         while True:
+            total, failed = torch.zeros(()), False
             try:
-                return self._summed(step, views)
+                total = self._own_gradients(step, views)
             except torch.OutOfMemoryError:
-                # Ranks that wait for each other's batch norms cannot go back by themselves.
-                if self.loop.more["at_once"] == 1 or self.ranks.count > 1:
+                # Ranks that wait for each other's batch norms cannot go back.
+                if self.loop.more["at_once"] == 1 or (self.ranks.count > 1 and self.settings["norm"] == "batch"):
                     raise
+                failed = True
+            if not self.ranks.any(failed):
+                return self.ranks.summed(total, self.detector)
             self.optimizer.zero_grad()
             torch.cuda.empty_cache()
             self.loop.more["at_once"] = -(-self.loop.more["at_once"] // 2)
             print(f"out of GPU memory: from now on {self.loop.more['at_once']} images at once", flush=True)
 
-    def _summed(self, step: int, views: Sequence[View]) -> Tensor:
-        at_once, total = self.loop.more["at_once"], torch.zeros((), device=self.device)
-        for first in range(0, len(views), at_once):
-            turn = views[first : first + at_once]
+    def _own_gradients(self, step: int, views: Sequence[View]) -> Tensor:
+        """Those of this rank's views, in as many turns as it takes; batch norms that are trained see one turn each."""
+        total = torch.zeros((), device=self.device)
+        for first, turn in self._turns(views):
             # Which boxes are sampled: another draw in every turn and rank.
             torch.manual_seed(seeds.number(self.cell.seed, "boxes", step, self.own[0] + first))
             with self.ranks.normalising(), self._precision():
@@ -165,7 +181,15 @@ class Trainer:
             loss = torch.stack(list(losses.values())).sum() * (len(turn) / self.settings["batch"])
             loss.backward()
             total += loss.detach()
-        return self.ranks.summed(total, self.detector)
+        return total
+
+    def _turns(self, views: Sequence[View]) -> Iterator[tuple[int, Sequence[View]]]:
+        at_once = self.loop.more["at_once"]
+        yield from ((first, views[first : first + at_once]) for first in range(0, len(views), at_once))
+
+    def _leave(self) -> None:
+        if self.ranks.any(interrupt.asked()):
+            raise Interrupted("checkpoint saved")  # after the last step
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.settings["precision"] == "float32":
@@ -173,20 +197,22 @@ class Trainer:
         return torch.autocast(self.device.type, getattr(torch, self.settings["precision"]))
 
     def _measure_norms(self) -> None:
-        """Batch norms get the plain mean of the statistics of many batches in place of a decaying one, before the test
-        (Wu and Johnson, Rethinking batch in BatchNorm, 2021)."""
+        """Batch norms get the plain mean of the statistics of many batches in place of a decaying one, before the test,
+        as fvcore's precise_bn did when the numbers of these protocols were published."""
         norms = [m for m in self.detector.modules() if isinstance(m, NORMS[0]) and m.track_running_stats]
         before = [norm.momentum for norm in norms]
         steps = range(self.loop.steps, self.loop.steps + self.settings["precise_bn"])
         with torch.no_grad():
+            seen = 0
             for step, views in zip(steps, self._batches(steps.start, steps.stop), strict=True):
-                for norm in norms:
-                    norm.momentum = 1 / (step - steps.start + 1)
-                torch.manual_seed(seeds.number(self.cell.seed, "boxes", step, self.own[0]))
-                with self.ranks.normalising(), self._precision():
-                    self.detector.losses(views)
-                if self.ranks.any(interrupt.asked()):
-                    raise Interrupted("checkpoint saved")  # after the last step
+                for first, turn in self._turns(views):
+                    seen += 1
+                    for norm in norms:
+                        norm.momentum = 1 / seen
+                    torch.manual_seed(seeds.number(self.cell.seed, "boxes", step, self.own[0] + first))
+                    with self.ranks.normalising(), self._precision():
+                        self.detector.losses(turn)
+                self._leave()
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum
 

@@ -42,6 +42,12 @@ def remedy(packages: Iterable[str]) -> str:
     return " ".join(["make setup", *(UNREGISTERED[name] for name in packages if name in UNREGISTERED)])
 
 
+def elsewhere(python: str) -> str:
+    """What is to be done beside that, where the jobs' Python is not the one that set-up installs into."""
+    own = CHECKOUT / ".venv/bin/python"
+    return "" if python == str(own) else f" and python={str(own)!r} in the cluster's entry"
+
+
 def _here(name: str) -> bool:
     found = importlib.util.find_spec(name)
     return bool(found and found.origin)

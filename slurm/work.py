@@ -97,7 +97,7 @@ def _without_packages(cluster: Cluster, store: Store, task: Task) -> Why | None:
     python = package.python(cluster)
     absent = package.missing(python, task.needs)
     told = f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed for {python}: "
-    told += f"{package.remedy(absent)}, or run in an image: "
+    told += f"{package.remedy(absent)}{package.elsewhere(python)}, or run in an image: "
     told += "`runtime` in the cluster's entry" if cluster.scheduler else "--cluster apptainer"
     what = {"packages": absent, "python": python}
     return {"kind": attempt.NO_PACKAGE, "message": told, **what} if absent else None

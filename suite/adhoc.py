@@ -111,7 +111,8 @@ def _recognise(root: Path, kinds: Collection[str]) -> list[str]:
 def _meant(name: str, root: Path, kinds: Collection[str]) -> list[str]:
     """The layouts that `NAME:ROOT` means: NAME, or those of NAME and NAME-* that are of a wanted kind and fit."""
     family = [name, *(other for other in layout_names() if other.startswith(f"{name}-"))]
-    return [one for one in family if layout(one).KIND in kinds and layout(one).recognise(root)] or [name]
+    wanted = [one for one in family if layout(one).KIND in kinds]
+    return [one for one in wanted if layout(one).recognise(root)] or wanted[:1] or [name]
 
 
 def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
@@ -119,16 +120,19 @@ def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
     if not root.is_dir():
         raise Refusal(f"{name}:{path}: no such folder")
     found = layout(name).index(root)
-    digest = index.digest(found, root)
+    digest, usual = index.digest(found, root), _metric(name, found, root, known)
+    # Measured in another way, it is another data set, of another name.
+    files = digest if metric in ("", usual) else entry.digest([digest, metric])
     return Dataset(
-        name=f"{entry.plain(root.name)}-{digest[:8]}",
+        name=f"{entry.plain(root.name)}-{files[:8]}",
         kind=found.kind,
         layout=name,
         path=str(root),
         classes=len(found.classes),
         counts={split: len(rows.items) for split, rows in found.splits.items()},
-        metric=metric or _metric(name, found, root, known),
+        metric=metric or usual,
         digest=digest,
+        masks=index.masked(found),
     )
 
 

@@ -14,7 +14,8 @@ class Dataset:
     """Labelled images. `path` is absolute, or relative to the store's data/ folder; `layout` names its reader.
 
     `counts` are the published images per split, checked when the images are read; `digest` pins the exact files of a
-    folder that a user named (empty for catalogue entries, whose counts and archives pin them).
+    folder that a user named (empty for catalogue entries, whose counts and archives pin them); `masks` says whether the
+    things of a detection set have masks beside their boxes.
     """
 
     name: str = remark()
@@ -25,6 +26,7 @@ class Dataset:
     counts: Mapping[str, int] = field(default_factory=dict)
     metric: str = "top1"
     digest: str = ""
+    masks: bool = remark(False)
     source: str = remark()
     licence: str = remark()
     citation: str = remark()

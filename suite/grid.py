@@ -34,9 +34,14 @@ def cells(
         for dataset in datasets
         for model in models
         for task in tasks
-        if dataset.kind in task.kinds and fits(task, model)
+        if takes(task, dataset) and fits(task, model)
         for seed in ((seeds or task.seeds) if task.seeded else task.seeds[:1])
     ]
+
+
+def takes(task: Task, dataset: Dataset) -> bool:
+    """Whether the dataset has what the task measures."""
+    return dataset.kind in task.kinds and (dataset.masks or not task.settings.get("masks"))
 
 
 def fits(task: Task, model: Model) -> bool:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from suite.entry import Refusal
 
@@ -49,6 +49,29 @@ class Index:
     splits: dict[str, Split]  # "train", "val" (only where there is an official one), "test"
     categories: list[int] = field(default_factory=list)  # the classes' published numbers, where they have some
     dropped: Mapping[str, int] = field(default_factory=dict)  # why -> how many things were left out
+
+
+def things(split: Split) -> Iterator[Thing]:
+    """All things of a split of a detection set."""
+    for held in split.labels:
+        yield from cast("list[Thing]", held)
+
+
+def masked(index: Index) -> bool:
+    """Whether the things of a detection set have masks: all that are tested, and some that are trained on."""
+    if index.kind != "detection":
+        return False
+    tested, trained = things(index.splits["test"]), things(index.splits["train"])
+    return all(thing.mask for thing in tested) and any(thing.mask for thing in trained)
+
+
+def require_tested(root: Path, index: Index) -> Index:
+    """The index of a detection set, if its test has anything to find; LayoutError where nothing counts."""
+    found = list(things(index.splits["test"]))
+    if all(thing.difficult or thing.crowd for thing in found):
+        told = f"{len(found)} things, all of them difficult or crowds" if found else "nothing in any image"
+        raise LayoutError(f"{root}: the test split has {told}; expected things to find; add some")
+    return index
 
 
 def locate(item: str) -> tuple[str, int | None]:

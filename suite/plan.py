@@ -48,8 +48,8 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
     datasets = _datasets(asked, tasks, known, left_out)
     _refuse_odd_ones(tasks, datasets)
     for data in datasets:
-        if others := [task.name for task in tasks if data.kind not in task.kinds]:
-            left_out.append(f"{data.name} is a {data.kind} dataset: nothing for {', '.join(others)}")
+        if others := [task.name for task in tasks if not grid.takes(task, data)]:
+            left_out.append(f"{data.name} is {_described(data)}: nothing for {', '.join(others)}")
     for model in models:
         if unfit := [task for task in tasks if not grid.fits(task, model)]:
             left_out.append(no_maps(unfit, model))
@@ -164,16 +164,21 @@ def _datasets(asked: Grid, tasks: Sequence[Task], known: Catalog, left_out: list
 
 
 def _refuse_odd_ones(tasks: Sequence[Task], datasets: Sequence[Dataset]) -> None:
-    kinds = {dataset.kind for dataset in datasets}
     for task in tasks:
-        if not kinds.intersection(task.kinds):
+        if not any(grid.takes(task, dataset) for dataset in datasets):
             names = ", ".join(dataset.name for dataset in datasets)
-            raise Refusal(
-                f"{task.name} takes {' or '.join(task.kinds)} datasets, but {names} is {' and '.join(sorted(kinds))}"
-            )
+            kinds = " and ".join(sorted({dataset.kind for dataset in datasets}))
+            told = f"{names} {'has boxes only' if kinds in task.kinds else f'is {kinds}'}"
+            wanted = f"{' or '.join(task.kinds)} datasets{' with masks' if task.settings.get('masks') else ''}"
+            raise Refusal(f"{task.name} takes {wanted}, but {told}")
     for dataset in datasets:
-        if not any(dataset.kind in task.kinds for task in tasks):
-            raise Refusal(f"none of {', '.join(t.name for t in tasks)} takes {dataset.name}, a {dataset.kind} dataset")
+        if not any(grid.takes(task, dataset) for task in tasks):
+            raise Refusal(f"none of {', '.join(t.name for t in tasks)} takes {dataset.name}, {_described(dataset)}")
+
+
+def _described(dataset: Dataset) -> str:
+    boxes = " of boxes only" if dataset.kind == "detection" and not dataset.masks else ""
+    return f"a {dataset.kind} dataset{boxes}"
 
 
 def _refuse_mapless(tasks: Sequence[Task], models: Sequence[Model], *, named: bool) -> None:

@@ -40,7 +40,7 @@ from jobs.lib.detector import Detected, Detector
 from jobs.lib.failure import BadWeights
 from jobs.lib.freeze import freeze
 from jobs.lib.maps import maps
-from jobs.lib.pyramid import Pyramid
+from jobs.lib.pyramid import Pyramid, anchors
 from jobs.lib.view import View, moments
 from suite.model import Model
 
@@ -176,22 +176,20 @@ def _stage(stage: nn.Sequential, norm: str) -> list[nn.Module]:
 
 
 def _pyramid(backbone: nn.Module, model: Model, s: Settings) -> Pyramid:
-    copied = freeze(deepcopy(backbone), model.architecture, s["frozen_stages"], s["norm"] == "frozen")
+    copied = freeze(deepcopy(backbone).cpu(), model.architecture, s["frozen_stages"], s["norm"] == "frozen")
     return Pyramid(maps(copied, model.architecture), s["width"], bool(s["neck_norm"]))
 
 
 def _proposals(body: Backbone, c4: bool, s: Settings) -> RPN:
     shapes = body.output_shape()
-    names, sizes = list(shapes), s["anchors"]
-    levels = [sizes] if c4 else [[size] for size in sizes[: len(names)]]
+    names, strides = list(shapes), [shape.stride for shape in shapes.values()]
+    levels = [s["anchors"]] if c4 else [[size] for size in anchors(s["anchors"], strides)]
     # A C4's one map has all sizes of anchors, and as many proposals as all levels of a pyramid together.
     before, after = (s["rpn_before"], s["rpn_after"]) if c4 or s["detector"] != "c4" else ((2000, 1000), (1000, 1000))
     return RPN(
         in_features=names,
         head=StandardRPNHead(in_channels=shapes[names[0]].channels, num_anchors=len(levels[0]) * len(RATIOS)),
-        anchor_generator=DefaultAnchorGenerator(
-            sizes=levels, aspect_ratios=[list(RATIOS)], strides=[shapes[name].stride for name in names]
-        ),
+        anchor_generator=DefaultAnchorGenerator(sizes=levels, aspect_ratios=[list(RATIOS)], strides=strides),
         anchor_matcher=Matcher([0.3, 0.7], [0, -1, 1], allow_low_quality_matches=True),
         box2box_transform=Box2BoxTransform((1.0, 1.0, 1.0, 1.0)),
         batch_size_per_image=256,
@@ -290,4 +288,5 @@ def _detected(found: Instances) -> Detected:
         pixels = found.pred_masks.cpu().numpy()
         coded = [codes.encode(np.asfortranarray(one, dtype=np.uint8)) for one in pixels]
         masks = [{"size": list(map(int, one["size"])), "counts": one["counts"].decode()} for one in coded]
-    return Detected(found.pred_classes, found.scores.float(), found.pred_boxes.tensor.float(), masks)
+    boxes = found.pred_boxes.tensor.float().cpu()
+    return Detected(found.pred_classes.cpu(), found.scores.float().cpu(), boxes, masks)

@@ -17,6 +17,7 @@ from suite.index import Index
 from suite.layouts import cifar
 from suite.model import Input
 
+ORIENTATION = 0x0112  # EXIF's number of it
 Image.MAX_IMAGE_PIXELS = None  # data sets hold large photos; a decompression bomb is not our threat
 
 
@@ -42,9 +43,23 @@ def opened(path: Path, mend: Callable[[Image.Image], Image.Image] = lambda image
         with Image.open(path) as image:
             return mend(image).convert("RGB")
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in AWAY:
-            raise
-        raise BadData(f"{path} cannot be decoded: {error}") from error
+        raise _undecoded(path, error) from error
+
+
+def size(path: Path) -> tuple[int, int]:
+    """Width and height of an image as it is shown, from its header alone."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else image.size
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise _undecoded(path, error) from error
+
+
+def _undecoded(path: Path, error: Exception) -> Exception:
+    if isinstance(error, OSError) and error.errno in AWAY:
+        return error
+    return BadData(f"{path} cannot be decoded: {error}")
 
 
 def read_index(dataset: Dataset, root: Path) -> Index:

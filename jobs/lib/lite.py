@@ -20,7 +20,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from jobs.lib.detector import Detected, Detector, rescaled
 from jobs.lib.freeze import freeze
 from jobs.lib.maps import maps
-from jobs.lib.pyramid import Pyramid
+from jobs.lib.pyramid import Pyramid, anchors
 from jobs.lib.view import View, moments
 from suite.model import Model
 
@@ -40,9 +40,9 @@ class Lite(Detector):
     def __init__(self, backbone: nn.Module, model: Model, classes: int, settings: Mapping[str, Any]) -> None:
         super().__init__()
         s, self.made_by = settings, model.input
-        copied = freeze(deepcopy(backbone), model.architecture, s["frozen_stages"], s["norm"] == "frozen")
+        copied = freeze(deepcopy(backbone).cpu(), model.architecture, s["frozen_stages"], s["norm"] == "frozen")
         pyramid = Pyramid(maps(copied, model.architecture), s["width"], bool(s["neck_norm"]))
-        sizes = tuple((size,) for size in s["anchors"])[: len(pyramid.strides)]
+        sizes = tuple((size,) for size in anchors(s["anchors"], pyramid.strides))
         before, after = s["rpn_before"], s["rpn_after"]
         self.network = FasterRCNN(
             pyramid,
@@ -72,7 +72,7 @@ class Lite(Detector):
     def detect(self, views: Sequence[View]) -> list[Detected]:
         made = self.network(self._images(views))
         return [
-            Detected(one["labels"] - 1, one["scores"].float(), rescaled(one["boxes"].float(), view))
+            Detected(one["labels"].cpu() - 1, one["scores"].float().cpu(), rescaled(one["boxes"].float(), view).cpu())
             for one, view in zip(made, views, strict=True)
         ]
 

@@ -8,6 +8,7 @@ section 3).
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
@@ -43,6 +44,16 @@ class Pyramid(nn.Module):
         found = self.maps(x)
         made = self.neck([found[stride] for stride in self.used])
         return OrderedDict(zip(self.names, [*made, max_pool2d(made[-1], 1, 2)], strict=True))
+
+
+def anchors(sizes: Sequence[float], strides: Sequence[int]) -> list[float]:
+    """The size of the anchors on each level; `sizes` are those for strides of 4, 8, 16, 32 and 64."""
+    return [
+        sizes[0] * stride / FINEST
+        if stride // FINEST >= 2 ** len(sizes)
+        else sizes[(stride // FINEST).bit_length() - 1]
+        for stride in strides
+    ]
 
 
 class TopDown(nn.Module):

@@ -17,6 +17,8 @@ from jobs.lib.failure import BadData
 from suite.index import Split, Thing
 from suite.model import Input
 
+LEAST = 1e-5  # pixels, of the side of a box that is trained on
+
 
 @dataclass(frozen=True)
 class View:
@@ -65,11 +67,18 @@ class Views:
         """An image at its size for the test, without its things."""
         return self._made(row, short, longest, False, [])
 
+    def check(self, row: int, whole: bool) -> None:
+        """BadData where an image is not of the size that its annotation says or, `whole`, cannot be decoded."""
+        if whole:
+            self._image(row)
+        else:
+            self._require_size(row, images.size(self.root / self.split.items[row]))
+
     def _made(self, row: int, short: int, longest: int, flipped: bool, things: list[Thing]) -> View:
         image = self._image(row)
         width, height = image.size
         scale = min(short / min(width, height), longest / max(width, height))
-        to = (int(width * scale + 0.5), int(height * scale + 0.5))
+        to = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
         if to != image.size:
             image = image.resize(to, Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
@@ -81,19 +90,24 @@ class Views:
         if flipped:
             pixels = pixels.flip(-1)
             boxes = torch.stack([to[0] - boxes[:, 2], boxes[:, 1], to[0] - boxes[:, 0], boxes[:, 3]], 1)
-        kept = ((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])).tolist()
+        boxes = boxes.float()
+        kept = ((boxes[:, 2:] - boxes[:, :2]) > LEAST).all(1).tolist()
         things = [thing for thing, one in zip(things, kept, strict=True) if one]
         masks = [_mask(thing.mask, to, across, down, flipped) for thing in things] if self.masks else None
         labels = torch.tensor([thing.label for thing in things], dtype=torch.int64)
-        return View(pixels.contiguous(), boxes[kept].float(), labels, masks, (width, height))
+        return View(pixels.contiguous(), boxes[kept], labels, masks, (width, height))
 
     def _image(self, row: int) -> Image.Image:
         path = self.root / self.split.items[row]
         image = images.opened(path, ImageOps.exif_transpose)
-        if self.split.sizes and image.size != tuple(self.split.sizes[row]):
-            told = "{} x {}".format(*self.split.sizes[row])
-            raise BadData(f"{path} is {image.width} x {image.height}, but its annotation says {told}")
+        self._require_size(row, image.size)
         return image
+
+    def _require_size(self, row: int, size: tuple[int, int]) -> None:
+        if self.split.sizes and size != tuple(self.split.sizes[row]):
+            said = "{} x {}".format(*self.split.sizes[row])
+            path = self.root / self.split.items[row]
+            raise BadData(f"{path} is {size[0]} x {size[1]}, but its annotation says {said}")
 
 
 def _mask(mask: Any, to: tuple[int, int], across: float, down: float, flipped: bool) -> Any:

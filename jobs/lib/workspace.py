@@ -39,12 +39,15 @@ class Workspace:
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
         self.loader = Loader(self.cores, self.device)
-        self._indices: dict[str, tuple[Index, str]] = {}
+        self._indices: dict[str, Index] = {}
+        self._digests: dict[str, str] = {}
         self._backbones: dict[str, Backbone] = {}
 
     def index(self, dataset: Dataset) -> Index:
         """The dataset's index, checked against its entry."""
-        return self._indexed(dataset)[0]
+        if dataset.name not in self._indices:
+            self._indices[dataset.name] = images.read_index(dataset, self.root(dataset))
+        return self._indices[dataset.name]
 
     def images(self, dataset: Dataset, split: str) -> Images:
         rows = self.index(dataset).splits[split]
@@ -63,7 +66,7 @@ class Workspace:
         """Frozen features of one split of the cell's dataset, from the store or extracted into it."""
         network = self.backbone(cell.model)
         precision = cell.task.settings["precision"]
-        files = self._indexed(cell.dataset)[1]
+        files = self._files(cell.dataset)
         at = features.folder(self.store.features, network, cell.dataset.name, files, precision, self.recipe)
         return features.get(at / split, network, self.images(cell.dataset, split), precision, self.loader, BATCH)
 
@@ -79,12 +82,12 @@ class Workspace:
     def root(self, dataset: Dataset) -> Path:
         return self.store.data / dataset.path
 
-    def _indexed(self, dataset: Dataset) -> tuple[Index, str]:
-        if dataset.name not in self._indices:
-            root = self.root(dataset)
-            found = images.read_index(dataset, root)
-            self._indices[dataset.name] = (found, dataset.digest or index.digest(found, root))
-        return self._indices[dataset.name]
+    def _files(self, dataset: Dataset) -> str:
+        """The digest of the dataset's files, which takes a while for large ones."""
+        if dataset.name not in self._digests:
+            found = dataset.digest or index.digest(self.index(dataset), self.root(dataset))
+            self._digests[dataset.name] = found
+        return self._digests[dataset.name]
 
     @property
     def used(self) -> dict[str, object]:

@@ -16,9 +16,10 @@ from collections.abc import Callable, Container, Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suite.index import Index, LayoutError, Split, Thing, require_present, some, unlike
+from suite.index import Index, LayoutError, Split, Thing, require_present, require_tested, some, unlike
 
 KIND = "detection"
+LARGEST = 1 << 53  # of the whole numbers that are taken for coordinates
 EXPECTED = "annotations/instances_train2017.json and instances_val2017.json (or another ending, the same in both)"
 PARTS = ("images", "annotations", "categories")
 HELD_OUT = ("val", "test")
@@ -67,7 +68,8 @@ def index(root: Path) -> Index:
     if "test" not in splits:
         splits["test"] = splits.pop("val")
     numbers = sorted(categories)
-    return Index(KIND, [categories[number] for number in numbers], splits, numbers, dict(dropped))
+    found = Index(KIND, [categories[number] for number in numbers], splits, numbers, dict(dropped))
+    return require_tested(root, found)
 
 
 def _endings(root: Path) -> list[str]:
@@ -155,8 +157,15 @@ def _thing(one: dict[str, Any], label: int) -> Thing:
         (left, top, left + width, top + height),
         crowd=bool(one.get("iscrowd")),
         area=float(area) if _is_number(area) else width * height,
-        mask=one.get("segmentation") or None,
+        mask=_mask(one.get("segmentation")),
     )
+
+
+def _mask(found: Any) -> Any:
+    """A segmentation, without polygons of less than three points."""
+    if isinstance(found, list):
+        found = [polygon for polygon in found if len(polygon) >= 6]
+    return found or None
 
 
 # ---- what an entry must have
@@ -177,12 +186,16 @@ def _is_annotation(row: dict[str, Any]) -> bool:
     if type(mask) is dict:
         masked = type(mask.get("counts")) in (list, str) and type(mask.get("size")) is list
     else:
-        masked = mask is None or (type(mask) is list and all(type(polygon) is list for polygon in mask))
+        masked = mask is None or (type(mask) is list and all(map(_is_polygon, mask)))
     return boxed and masked and type(row.get("image_id")) is int and type(row.get("category_id")) is int
 
 
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+def _is_polygon(points: Any) -> bool:
+    return type(points) is list and len(points) % 2 == 0 and all(map(_is_number, points))
+
+
+def _is_number(value: Any) -> bool:
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < LARGEST)
 
 
 def _require(path: Path, name: str, rows: list[Any], fits: Callable[[Any], bool], expected: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from suite.index import Index, LayoutError, Split, Thing, folders, lines, require_present, some, unlike
+from suite.index import Index, LayoutError, Split, Thing, folders, lines, require_present, require_tested, some, unlike
 
 KIND = "detection"
 EXPECTED = "[VOCdevkit/]VOC2007/Annotations/ and ImageSets/Main/train.txt (or another year's)"
@@ -87,7 +87,7 @@ def index(root: Path) -> Index:
     require_present(root, [item for found in items.values() for item in found])
     known = {label: number for number, label in enumerate(classes)}
     splits = {split: _split(rows, items[split], reading, known) for split, rows in listed.items()}
-    return Index(KIND, classes, splits, dropped=dict(reading.dropped))
+    return require_tested(root, Index(KIND, classes, splits, dropped=dict(reading.dropped)))
 
 
 # ---- which images

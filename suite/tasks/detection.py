@@ -116,7 +116,15 @@ COCO = replace(
 COCO_FPN = replace(
     COCO,
     name="detection-coco-fpn",
-    settings={**FPN, "masks": True, "norm": "batch", "precise_bn": 200, "batch": 16, "published_batch": 16}
+    settings={
+        **FPN,
+        "masks": True,
+        "norm": "batch",
+        "neck_norm": "batch",
+        "precise_bn": 200,
+        "batch": 16,
+        "published_batch": 16,
+    }
     | {"learning_rate": 0.02, "iterations": 90_000, "drops": (60_000, 80_000), "warmup": 1_000}
     | {"short_sides": tuple(range(640, 801, 32))},
     source="He et al., Momentum contrast, CVPR 2020, appendix: COCO, Mask R-CNN, R50-FPN, 1x schedule",

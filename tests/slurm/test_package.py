@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, Launch
 
 from slurm import package, status, work
-from slurm.cluster import Cluster
+from slurm.cluster import CHECKOUT, Cluster
 from slurm.doctor import _wanting
 from suite import attempt
 from suite.catalog import Catalog
@@ -86,7 +86,8 @@ def test_on_a_cluster_the_python_of_its_jobs_counts(
     lab = Cluster("lab", scheduler="slurm", python=str(python))
     why = work.blocked(lab, known.store, [cell])
     assert why[cell.key]["message"] == (
-        f"{ABSENT} is not installed for {python}: make setup, or run in an image: `runtime` in the cluster's entry"
+        f"{ABSENT} is not installed for {python}: make setup and python={str(CHECKOUT / '.venv/bin/python')!r} in the "
+        "cluster's entry, or run in an image: `runtime` in the cluster's entry"
     )
     work.block(known.store, why)
     assert status.states(known, [cell.key])[cell.key].name == "blocked"
