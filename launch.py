@@ -129,9 +129,9 @@ def grid_command(
     dry_run: bool,
     wait: bool,
 ) -> None:
-    """Submit what is missing of a grid: a STUDY, or --tasks x --models x --datasets x --seeds. Exit code 1 if cells are
-    blocked, or, with --wait, if any failed; but not for cells of a STUDY that are blocked for want of a package that
-    only some of its tasks need."""
+    """Submit what is missing of a grid: a STUDY, or --tasks x --models x --datasets x --seeds. Exit code 1 if a folder
+    of data cannot be read (the others go on), if cells are blocked, or, with --wait, if any failed; but not for cells
+    of a STUDY that are blocked for want of a package that only some of its tasks need."""
     from slurm import preview, status, work
     from suite import attempt, fetch
 
@@ -180,11 +180,12 @@ def grid_command(
 
             sent = submit(cluster, known.store, made, asked=True)
             click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
+    wrong = bool(planned.bad or why.keys() - optional)
     if wait and not dry_run:
-        _wait(known, planned.cells, optional)
+        wrong = _wait(known, planned.cells, optional) or wrong
     elif not dry_run:
         _tend(known, now, status.Look())
-    sys.exit(bool(why.keys() - optional))
+    sys.exit(wrong)
 
 
 @main.command("status")
@@ -413,8 +414,8 @@ def _advance(bar: Progress, line: TaskID, done: int, size: int) -> None:
     bar.update(line, completed=done, total=size or None)
 
 
-def _wait(known: Catalog, cells: Sequence[Cell], optional: Collection[str]) -> None:
-    """A bar until nothing runs, is queued or will be tried again, then the table; exit code 1 if any cell failed, or is
+def _wait(known: Catalog, cells: Sequence[Cell], optional: Collection[str]) -> bool:
+    """A bar until nothing runs, is queued or will be tried again, then the table; whether any cell failed, or is
     blocked and not `optional`."""
     from slurm import status
     from suite import live, show
@@ -434,7 +435,7 @@ def _wait(known: Catalog, cells: Sequence[Cell], optional: Collection[str]) -> N
     _tell(ended)
     fine = {key for key, state in ended.items() if state.name == "blocked"}.intersection(optional)
     bad = {key for key, state in ended.items() if state.name in ("failed", "blocked", "absent")}
-    sys.exit(bool(bad - fine))
+    return bool(bad - fine)
 
 
 def _tend(known: Catalog, now: dict[str, State], look: Look) -> None:

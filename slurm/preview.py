@@ -28,6 +28,7 @@ def summary(planned: Plan, now: Mapping[str, State], work: Work) -> Iterator[str
     count = Counter(state.name for state in now.values())
     yield f"{len(planned.cells)} cells: " + ", ".join(f"{number} {name}" for name, number in count.items())
     yield from (f"left out: {why}" for why in planned.left_out)
+    yield from (f"bad data: {why}" for why in planned.bad)
     bundles = [bundle for array in work.arrays for task in array.tasks for bundle in task]
     if bundles:
         past = sorted(work.sources.items())

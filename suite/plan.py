@@ -14,6 +14,7 @@ from suite.cell import Cell
 from suite.dataset import Dataset
 from suite.entry import Refusal
 from suite.grid import Grid
+from suite.index import LayoutError
 from suite.model import Model
 from suite.task import Task
 
@@ -23,10 +24,11 @@ MOST_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a grid, and what was left out of it, with the reason."""
+    """The cells of a grid, and what was left out of it, with the reason; `bad` are folders that cannot be read."""
 
     cells: list[Cell]
     left_out: list[str] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
 
 
 def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
@@ -45,8 +47,14 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
     for one in models:
         if absent := missing_weights(one, known):
             raise Refusal(absent)
-    datasets = _datasets(asked, tasks, known, left_out)
-    _refuse_odd_ones(tasks, datasets)
+    bad: list[str] = []
+    datasets = _datasets(asked, tasks, known, left_out, bad)
+    try:
+        _refuse_odd_ones(tasks, datasets)
+    except Refusal:
+        if bad:
+            raise Refusal("\n".join(bad)) from None
+        raise
     for data in datasets:
         if others := [task.name for task in tasks if not grid.takes(task, data)]:
             left_out.append(f"{data.name} is {_described(data)}: nothing for {', '.join(others)}")
@@ -54,7 +62,10 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
         if unfit := [task for task in tasks if not grid.fits(task, model)]:
             left_out.append(no_maps(unfit, model))
     _refuse_mapless(tasks, models, named=not every_model)
-    return Plan(grid.cells(tasks, datasets, models, asked.seeds), left_out)
+    cells = grid.cells(tasks, datasets, models, asked.seeds)
+    if not asked.datasets:  # then each task is for its own
+        cells = [cell for cell in cells if cell.dataset.name in cell.task.datasets]
+    return Plan(cells, left_out, bad)
 
 
 def missing_weights(model: Model, known: Catalog) -> str:
@@ -143,10 +154,18 @@ def _all_here(known: Catalog, left_out: list[str]) -> list[Model]:
     return here
 
 
-def _datasets(asked: Grid, tasks: Sequence[Task], known: Catalog, left_out: list[str]) -> list[Dataset]:
+def _datasets(asked: Grid, tasks: Sequence[Task], known: Catalog, left_out: list[str], bad: list[str]) -> list[Dataset]:
     if asked.datasets:
         kinds = {kind for task in tasks for kind in task.kinds}
-        named = _several(asked.datasets, known.datasets, lambda text: adhoc.datasets(text, known, kinds))
+
+        def find(text: str) -> list[Dataset]:
+            try:
+                return adhoc.datasets(text, known, kinds)
+            except LayoutError as fault:  # the other data sets go on
+                bad.append(str(fault))
+                return []
+
+        named = _several(asked.datasets, known.datasets, find)
         for one in named:
             if why := missing_data(one, known):
                 raise Refusal(why)

@@ -147,3 +147,16 @@ SHORT_FPN = replace(
     FINETUNE, name="detection-short", settings={**FPN, **SHORT}, resources=QUICK,
     datasets=("digit-scenes",), checkpoint_seconds=5.0,
 )  # fmt: skip
+# To see the other detectors work; a C4's head, the last stage of the network, is dear without a GPU.
+SHORT_C4 = replace(
+    SHORT_FPN,
+    name="detection-short-c4",
+    settings={**C4, **SHORT, "batch": 2, "published_batch": 2, "iterations": 60, "drops": (50,), "rois": 8}
+    | {"precise_bn": 5},
+)
+SHORT_MASKS = replace(
+    SHORT_FPN,
+    name="detection-short-masks",
+    settings={**SHORT_FPN.settings, "masks": True, "iterations": 100, "drops": (85,)},
+    datasets=("coco2017",),
+)

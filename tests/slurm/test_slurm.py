@@ -347,8 +347,8 @@ def test_preemption_sends_a_job_back_and_it_goes_on(run: Run, known: Catalog) ->
 
 
 def test_the_time_limit_sends_a_job_back_with_its_checkpoint(run: Run, known: Catalog) -> None:
-    # Slurm warns up to half a minute early: here 30 to 60 s after the job's start, time for a first checkpoint.
-    run("grid", *LONG, entry="hours=2/60, grace=60")
+    # Slurm warns up to half a minute early: here 20 to 50 s after the job's start, time for a first checkpoint.
+    run("grid", *LONG, entry="hours=1/60, grace=10")
     running(known, CELL)
     deadline = time.monotonic() + 120
     while not history(known, CELL):

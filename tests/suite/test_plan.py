@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import plan
+from suite import grid, plan
 from suite.catalog import Catalog
 from suite.entry import Refusal
 from suite.grid import Grid
@@ -81,3 +81,36 @@ def test_published_numbers(name: str) -> None:
         assert row["metric"].removeprefix("mask_") in ("ap", "ap50", "ap75")
         assert "_" in row["model"]
         assert row["source"].endswith(("; verified", "; third hand"))
+
+
+def test_a_folder_that_cannot_be_read_keeps_no_other_from_going_on(known: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "bad/train/a").mkdir(parents=True)
+    (tmp_path / "bad/test/a").mkdir(parents=True)
+    asked = Grid(tasks=("knn",), models=("pixels_8x8",), datasets=("digits", f"imagefolder:{tmp_path}/bad"))
+    found = plan.plan(asked, known)
+    assert [cell.dataset.name for cell in found.cells] == ["digits"]
+    assert len(found.bad) == 1
+    assert "no image in train/a/" in found.bad[0]
+    with pytest.raises(Refusal, match="no image in train/a/"):
+        plan.plan(replace(asked, datasets=asked.datasets[1:]), known)
+
+
+def test_masks_are_measured_where_there_are_masks(known: Catalog) -> None:
+    coco = replace(known.dataset("coco2017"), name="coco", path="digits")
+    boxes = replace(coco, name="boxes", masks=False)
+    tasks = [known.task("detection"), known.task("detection-coco")]
+    found = grid.cells(tasks, [coco, boxes], [known.model("random-32px_resnet18")], ())
+    assert {(cell.task.name, cell.dataset.name) for cell in found} == {
+        ("detection", "coco"),
+        ("detection", "boxes"),
+        ("detection-coco", "coco"),
+    }
+    with pytest.raises(Refusal, match="detection-coco takes detection datasets with masks, but boxes has boxes only"):
+        plan._refuse_odd_ones(tasks[1:], [boxes])
+
+
+def test_without_named_datasets_each_task_is_for_its_own(known: Catalog) -> None:
+    known.tasks["other"] = replace(known.tasks["knn"], name="other", datasets=("cifar10",))
+    asked = Grid(tasks=("knn", "other"), models=("pixels_8x8",))
+    with pytest.raises(Refusal, match="other: none of its own datasets is there; cifar10: no folder"):
+        plan.plan(asked, known)
