@@ -433,3 +433,52 @@ def test_published_sets_and_what_is_embedded(catalog: Catalog) -> None:
     boxes = {name: one.layout for name, one in catalog.datasets.items() if one.kind == BOXES}
     assert boxes == {"voc0712": "voc-detection", "coco2017": "coco", "digit-scenes": "voc-detection"}
     assert set(fetch.EMBEDDED) <= set(catalog.datasets)
+
+
+# ---- what is refused before hours of training
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ((), "the test split has nothing in any image; expected things to find"),
+        ((thing(more="<difficult>1</difficult>"),), "the test split has 1 things, all of them difficult or crowds"),
+    ],
+)
+def test_a_test_split_with_nothing_to_find(objects: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    change(year(tmp_path, train="a1", test="b1"), xml(*objects), "b1")
+    with pytest.raises(LayoutError, match=message):
+        voc_detection.index(tmp_path)
+
+
+def test_a_coco_set_with_nothing_to_find(tmp_path: Path) -> None:
+    coco_set(tmp_path, names=("val", "train"), annotations=[annotation(1, iscrowd=1, segmentation=RLE)])
+    with pytest.raises(LayoutError, match="the test split has 1 things, all of them difficult or crowds"):
+        coco.index(tmp_path)
+
+
+@pytest.mark.parametrize("polygon", [[1, 1, 5, 5, 9], [1, 1, 5, "5", 9, 9], [1, 1, 5, 1 << 2000, 9, 9]], ids=len)
+def test_polygons_that_are_none(polygon: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match=r"1 of 1 annotations are not as COCO's"):
+        coco.index(coco_set(tmp_path, annotations=[annotation(1, segmentation=[polygon])]))
+
+
+def test_polygons_of_two_points_are_left_out(tmp_path: Path) -> None:
+    odd = [annotation(1, segmentation=[[1, 1, 5, 5], [1, 1, 5, 5, 9, 1]]), annotation(2, segmentation=[[1, 1, 5, 5]])]
+    first, second = coco.index(coco_set(tmp_path, annotations=odd)).splits["train"].labels[0]
+    assert (first.mask, second.mask) == ([[1, 1, 5, 5, 9, 1]], None)
+
+
+def test_which_sets_have_masks(tmp_path: Path, catalog: Catalog) -> None:
+    assert adhoc.dataset(f"coco:{coco_set(tmp_path / 'a')}", catalog).masks
+    boxes = coco_set(tmp_path / "b", names=("val", "train"), annotations=[annotation(1, segmentation=None)])
+    assert not adhoc.dataset(f"coco:{boxes}", catalog).masks
+    assert not adhoc.dataset(f"voc-detection:{year(tmp_path / 'c', train='a1', test='b1')}", catalog).masks
+
+
+def test_measured_in_another_way_it_has_another_name(tmp_path: Path, catalog: Catalog) -> None:
+    folder = year(tmp_path / "c", train="a1", test="b1")
+    usual, published = (adhoc.dataset(f"{name}:{folder}", catalog, {BOXES}) for name in ("voc", "voc0712"))
+    assert (usual.metric, published.metric) == ("voc", "voc07")
+    assert usual.name != published.name
+    assert usual.digest == published.digest
