@@ -251,6 +251,7 @@ def test_a_signal_reaches_the_program(start: Start) -> None:
     assert process.stdout
     pid = int(process.stdout.readline())
     assert b"SIGUSR2" in Path(f"/proc/{pid}/cmdline").read_bytes()  # it has the same number outside
+    time.sleep(0.5)  # podman hands signals on only from a moment after its program has begun
     process.send_signal(signal.SIGUSR2)
     assert process.wait(30) == 75
 

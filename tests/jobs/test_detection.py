@@ -48,6 +48,7 @@ from jobs.lib.ranks import Ranks
 from jobs.lib.workspace import Workspace
 from suite.catalog import Catalog
 from suite.store import Store
+interrupt.listen()
 store, settings, key = Store(Path(sys.argv[1])), json.loads(sys.argv[2]), sys.argv[3]
 rank, count = int(sys.argv[4]), int(sys.argv[5])
 cell = Catalog(store).cell(key)
@@ -56,7 +57,11 @@ ranks = Ranks(rank, count, rank, Path(sys.argv[6])) if count > 1 else Ranks()
 ranks.start(key) if rank == 0 else ranks.next()
 workspace = Workspace(store, cores=1, ranks=ranks)
 torch.set_num_threads(1)
-found = detection.run(cell, workspace)
+try:
+    found = detection.run(cell, workspace)
+except Interrupted as left:
+    print("LEFT", left, flush=True)
+    sys.exit(75)
 if rank == 0:
     (workspace.folder(cell) / "checkpoint.pt").unlink()  # as when the result is there
     print("FOUND", json.dumps([[m.name, m.value, m.low, m.high] for m in found.metrics]), flush=True)
@@ -230,6 +235,12 @@ def test_killed_and_resumed_equals_unbroken(catalog: Catalog, tmp_path: Path) ->
         assert one.poll() is None
     os.kill(one.pid, signal.SIGKILL)
     one.communicate()
+    one = process(catalog.store, key)
+    assert one.stdout is not None
+    while "goes on from step" not in (line := one.stdout.readline()):
+        assert line
+    os.kill(one.pid, signal.SIGUSR2)
+    assert "LEFT checkpoint saved" in one.communicate(timeout=300)[0]
     told = process(catalog.store, key).communicate(timeout=300)[0]
     assert "goes on from step" in told
     assert outcome(told) == unbroken
