@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from jobs.detection import Trainer
+from jobs.detection import build
+from jobs.lib.training import Trainer
 from jobs.lib.view import Views
 from jobs.lib.workspace import Workspace
 from suite.catalog import Catalog
@@ -40,4 +41,4 @@ def cell_of(known: Catalog, task: str = "detection-lite-short", model: str = MOD
 def trainer(known: Catalog, cell: Cell) -> Trainer:
     workspace = Workspace(known.store, cores=1)
     root, index = workspace.root(cell.dataset), workspace.index(cell.dataset)
-    return Trainer(cell, workspace, [Views(root, index.splits["train"])])
+    return Trainer(cell, workspace, build(cell, workspace), [Views(root, index.splits["train"])])

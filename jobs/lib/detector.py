@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from jobs.lib.training import Learner
 from jobs.lib.view import View
 
 
@@ -23,15 +24,8 @@ class Detected:
     masks: list[dict[str, Any]] | None = None
 
 
-class Detector(nn.Module):
-    """`kind` says what was built, `report` how the backbone's weights came into it."""
-
-    kind: str
-    report: str
-
-    def losses(self, views: Sequence[View]) -> Mapping[str, Tensor]:
-        """The parts of the loss, each a mean over the views."""
-        raise NotImplementedError
+class Detector(Learner):
+    """A learner that looks for things."""
 
     def detect(self, views: Sequence[View]) -> list[Detected]:
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,18 @@ class Views:
         found: list[Any] = self.split.labels[row]  # type: ignore[assignment]
         return [thing for thing in found if not thing.crowd and not (self.masks and thing.mask is None)]
 
-    def train(self, row: int, draw: np.random.Generator, short_sides: Sequence[int], longest: int, flip: bool) -> View:
-        """An image at one of `short_sides`, flipped left to right half of the time."""
-        short = int(draw.choice(short_sides))
-        return self._made(row, short, longest, flip and draw.random() < 0.5, self.things(row))
+    def counts(self, row: int) -> bool:
+        return bool(self.things(row))
+
+    def broad(self, row: int) -> bool:
+        width, height = self.split.sizes[row]
+        return width > height
+
+    def train(self, row: int, draw: np.random.Generator, settings: Mapping[str, Any]) -> View:
+        """An image at one of its `short_sides`, flipped left to right half of the time."""
+        short = int(draw.choice(settings["short_sides"]))
+        flipped = settings["flip"] and draw.random() < 0.5
+        return self._made(row, short, settings["longest_side"], flipped, self.things(row))
 
     def test(self, row: int, short: int, longest: int) -> View:
         """An image at its size for the test, without its things."""

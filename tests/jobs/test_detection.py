@@ -22,12 +22,12 @@ from pycocotools import mask as codes
 from torch import Tensor, nn
 
 from jobs import detection
-from jobs.detection import Schedule
 from jobs.lib import backbone, failure
 from jobs.lib.failure import BadData, Diverged
 from jobs.lib.found import from_coco
 from jobs.lib.freeze import freeze
 from jobs.lib.pyramid import anchors
+from jobs.lib.training import Schedule
 from jobs.lib.view import View, Views, moments
 from jobs.lib.workspace import Workspace
 from suite.catalog import Catalog, random_init
@@ -90,6 +90,10 @@ def photo(folder: Path, width: int, height: int, things: list[Thing], name: str 
     return Views(folder, Split([name], [things], [(width, height)], [name]), **more)
 
 
+def sizes(short: tuple[int, ...]) -> dict[str, Any]:
+    return {"short_sides": short, "longest_side": 1000, "flip": True}
+
+
 @pytest.mark.parametrize(
     ("size", "short", "to"), [((100, 50), 100, (200, 100)), ((50, 100), 100, (100, 200)), ((400, 100), 100, (320, 80))]
 )
@@ -107,7 +111,7 @@ def test_boxes_go_where_their_pixels_go(tmp_path: Path) -> None:
     views = photo(tmp_path, 100, 50, [*things, Thing(1, (70, 40, 90, 48), crowd=True), Thing(2, (99.5, 0, 120, 9))])
     flipped = set()
     for number in range(8):
-        view = views.train(0, np.random.default_rng(number), (100, 150), 1000, flip=True)
+        view = views.train(0, np.random.default_rng(number), sizes((100, 150)))
         scale = view.image.shape[-1] / 100
         assert view.labels.tolist() == [7, 9, 2]  # no crowd
         assert view.boxes[:, 2].max() <= view.image.shape[-1]
@@ -134,7 +138,7 @@ def test_masks_go_where_their_boxes_go(tmp_path: Path) -> None:
     things = [Thing(0, (10, 20, 30, 40), mask=mask) for mask in masks]
     views = photo(tmp_path, 100, 50, [*things, Thing(0, (1, 1, 9, 9))], masks=True)
     for number in range(4):
-        view = views.train(0, np.random.default_rng(number), (100,), 1000, flip=True)
+        view = views.train(0, np.random.default_rng(number), sizes((100,)))
         assert view.masks is not None
         assert len(view.masks) == len(view.boxes) == 3  # what has no mask is left out
         left, top, right, bottom = view.boxes[0].tolist()
@@ -301,9 +305,9 @@ def test_anchors_go_with_strides() -> None:
 def test_what_is_frozen_stays_to_the_bit(catalog: Catalog, stages: int) -> None:
     settings = {"norm": "frozen", "frozen_stages": stages}
     made = trainer(catalog, cell_of(catalog, model="random-32px_resnet18", iterations=2, **settings))
-    before = {name: tensor.clone() for name, tensor in made.detector.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in made.learner.state_dict().items()}
     made.train()
-    changed = {name for name, tensor in made.detector.state_dict().items() if not torch.equal(tensor, before[name])}
+    changed = {name for name, tensor in made.learner.state_dict().items() if not torch.equal(tensor, before[name])}
     own = {name.split("maps.network.")[1] for name in changed if "maps.network." in name}
     parts = {name.split(".")[0] for name in own}
     assert parts == ({"layer4"} if stages else {"conv1", "layer1", "layer2", "layer3", "layer4"})
@@ -313,7 +317,7 @@ def test_what_is_frozen_stays_to_the_bit(catalog: Catalog, stages: int) -> None:
 
 def test_norms_are_measured_anew_before_the_test(catalog: Catalog) -> None:
     made = trainer(catalog, cell_of(catalog, model="random-32px_resnet18", iterations=2, precise_bn=3))
-    norm = next(m for m in made.detector.modules() if isinstance(m, nn.BatchNorm2d))
+    norm = next(m for m in made.learner.modules() if isinstance(m, nn.BatchNorm2d))
     means: list[Tensor] = []
     norm.register_forward_pre_hook(lambda _, given: means.append(given[0].mean((0, 2, 3))))
     made.train()
@@ -336,19 +340,19 @@ def test_without_room_a_step_is_taken_in_turns(catalog: Catalog, capsys: pytest.
         return losses(these)
 
     for made in (whole, turns):
-        parameter = next(p for p in made.detector.parameters() if p.requires_grad)
+        parameter = next(p for p in made.learner.parameters() if p.requires_grad)
         part = partial(
             lambda these, p: {"x": p.sum() * torch.stack([v.image.float().mean() for v in these]).mean()}, p=parameter
         )
-        made.detector.losses = part if made is whole else partial(small, losses=part)  # type: ignore[method-assign]
+        made.learner.losses = part if made is whole else partial(small, losses=part)  # type: ignore[method-assign]
     one, other = whole._gradients(0, views), turns._gradients(0, views)
     assert shown == [4, 2, 1, 1, 1, 1]
-    mine, its = (next(p for p in made.detector.parameters() if p.requires_grad).grad for made in (whole, turns))
+    mine, its = (next(p for p in made.learner.parameters() if p.requires_grad).grad for made in (whole, turns))
     torch.testing.assert_close(mine, its)
     assert turns.details["images_at_once"] == 1
     assert "out of GPU memory: from now on 2 images at once" in capsys.readouterr().out
     torch.testing.assert_close(one, other)
-    turns.detector.losses = lambda these: (_ for _ in ()).throw(torch.OutOfMemoryError("x"))  # type: ignore
+    turns.learner.losses = lambda these: (_ for _ in ()).throw(torch.OutOfMemoryError("x"))  # type: ignore
     with pytest.raises(torch.OutOfMemoryError):
         turns._gradients(0, views)
 
@@ -356,7 +360,7 @@ def test_without_room_a_step_is_taken_in_turns(catalog: Catalog, capsys: pytest.
 def test_bfloat16_is_a_setting(catalog: Catalog) -> None:
     made = trainer(catalog, cell_of(catalog, precision="bfloat16", iterations=1))
     made.train()
-    assert {p.dtype for p in made.detector.parameters()} == {torch.float32}
+    assert {p.dtype for p in made.learner.parameters()} == {torch.float32}
 
 
 def test_a_loss_that_diverges_is_told(catalog: Catalog) -> None:

@@ -149,8 +149,8 @@ def test_the_extra_norm_of_c4_is_there_where_norms_are_trained() -> None:
 def test_what_is_frozen_stays_to_the_bit(catalog: Catalog) -> None:
     settings = {**TINY, "norm": "frozen", "frozen_stages": FROZEN.settings["frozen_stages"], "iterations": 2}
     made = trainer(catalog, cell_of(catalog, "detection-short", "random-32px_resnet18", **settings))
-    before = {name: tensor.clone() for name, tensor in made.detector.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in made.learner.state_dict().items()}
     made.train()
-    changed = {name for name, tensor in made.detector.state_dict().items() if not torch.equal(tensor, before[name])}
+    changed = {name for name, tensor in made.learner.state_dict().items() if not torch.equal(tensor, before[name])}
     assert {name.split("bottom_up.")[1].split(".")[0] for name in changed if "bottom_up" in name} == {"res5"}
     assert not any("norm" in name for name in changed if "bottom_up" in name)
