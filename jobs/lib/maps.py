@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from jobs.lib.dilation import NotDilatable, dilate, listening
 from jobs.lib.failure import BadTask, first_line
 
 STRIDES = range(4, 33)  # of the maps that are given
@@ -39,28 +40,32 @@ class NoMaps(BadTask):
     """An architecture that gives no feature maps."""
 
 
-def maps(network: nn.Module, architecture: str) -> Maps:
+def maps(network: nn.Module, architecture: str, output_stride: int = 0) -> Maps:
     """`network`, a headless one that `backbone.build` gave for `architecture`, as a giver of maps. NoMaps if it cannot.
 
-    Calling `network` itself gives what it gave before; a timm transformer takes images of any size from now on.
+    Calling `network` itself gives what it gave before; a timm transformer takes images of any size from now on. With an
+    `output_stride` (8 or 16) the network is changed for good: dilated so that no map is coarser, if all of it can be.
     """
     try:
-        return Maps(network, _way(network, architecture))
+        return Maps(network, _way(network, architecture), output_stride)
     except NoMaps as why:
         raise NoMaps(f"{architecture} gives no feature maps: {why}") from why
 
 
 class Maps(nn.Module):
-    """Maps N x 3 x H x W, of any H and W, to {stride: N x channels[stride] x ceil(H / stride) x ceil(W / stride)}.
+    """Maps N x 3 x H x W, of any H and W, to {stride: N x channels[stride] x ceil(H / at[stride]) x ceil(W / ...)}.
 
     A map is the last one of its stride, a transformer's after its final norm. Some old networks (Inception, SqueezeNet)
-    do not pad, and give a cell or two less than ceil(). Pooling and what follows it are not run.
+    do not pad, and give a cell or two less than ceil(). Pooling and what follows it are not run. A map of a dilated
+    network is found under the stride that it has without dilation.
     """
 
     strides: tuple[int, ...]  # ascending, of STRIDES
     channels: dict[int, int]
+    at: dict[int, int]  # the true strides: other than the keys where the network is dilated
+    dilated: bool
 
-    def __init__(self, network: nn.Module, way: Way) -> None:
+    def __init__(self, network: nn.Module, way: Way, output_stride: int = 0) -> None:
         super().__init__()
         self.network = network
         self._way = way
@@ -71,8 +76,10 @@ class Maps(nn.Module):
         self.strides = tuple(sorted(last))
         self.channels = {stride: last[stride].channels for stride in self.strides}
         self._read = [reading for reading in readings if reading is last[reading.stride]]
+        self.at = {stride: stride for stride in self.strides}
         self._multiple = 1
         self._multiple = self._padding()
+        self.dilated = 0 < output_stride < max(self.strides) and self._dilate(output_stride)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         height, width = images.shape[-2:]
@@ -82,7 +89,7 @@ class Maps(nn.Module):
         found = {}
         for key, stride, _, channels_last in self._read:
             output = outputs[key].permute(0, 3, 1, 2) if channels_last else outputs[key]
-            found[stride] = output[:, :, : math.ceil(height / stride), : math.ceil(width / stride)]
+            found[stride] = output[:, :, : math.ceil(height / self.at[stride]), : math.ceil(width / self.at[stride])]
         return {stride: found[stride] for stride in self.strides}
 
     def _padding(self) -> int:
@@ -105,12 +112,38 @@ class Maps(nn.Module):
         """Cells by which maps of images of that size fall short of ceil(); ValueError where they are no such maps."""
         short = 0
         for stride, found in _on_meta(self, self.network, size).items():
-            rows, columns = (math.ceil(side / stride) for side in size)
+            rows, columns = (math.ceil(side / self.at[stride]) for side in size)
             lacking = max(rows - found.shape[2], columns - found.shape[3])
             if found.shape[:2] != (2, self.channels[stride]) or lacking > 4:
                 raise ValueError(f"its map of stride {stride} is {list(found.shape[1:])}")
             short += lacking
         return short
+
+    def _dilate(self, output_stride: int) -> bool:
+        """Make no map coarser than this; False, with all as it was, where something does not let it."""
+        own = self.at
+        with ExitStack() as undo:
+            undo.callback(setattr, self, "at", own)
+            with listening(self.network, PROBE) as heard:
+                _on_meta(self, self.network, PROBE)
+            try:
+                dilate(heard, output_stride, undo)
+                self.at = {stride: min(stride, output_stride) for stride in self.strides}
+                if self._is_exact():
+                    undo.pop_all()
+                    return True
+            except (NotDilatable, *REFUSALS):
+                pass
+        return False
+
+    def _is_exact(self) -> bool:
+        """Whether all maps are of the strides that `at` says."""
+        outputs = _on_meta(_All(self.network, self._way), self.network, PROBE)
+        for key, stride, _, channels_last in self._read:
+            sides = outputs[key].shape[1:3] if channels_last else outputs[key].shape[2:]
+            if [cells * self.at[stride] for cells in sides] != list(PROBE):
+                return False
+        return not any(self._short(size) for size in TRIED)
 
 
 class _All(nn.Module):

@@ -58,6 +58,7 @@ def test_a_family(name: str) -> None:
         before = network(square)
     names, giver = list(network.state_dict()), maps(network, name)
     assert giver.strides == tuple(giver.channels) == row.strides
+    assert giver.at == {stride: stride for stride in row.strides}
     assert list(giver.state_dict()) == [f"network.{known}" for known in names]
     assert not network.training
 
