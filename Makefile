@@ -10,11 +10,11 @@ export UV_PYTHON_DOWNLOADS := never
 
 .PHONY: asked demo test lint bench images setup lock slurm-up slurm-down containers-up containers-down
 
-demo: .venv/.detectron2               ## the embedded grid: prints its table and where the CSVs are
+demo: .venv/.mmseg .venv/.detectron2  ## the embedded grid: prints its table and where the CSVs are
 	$(RUN) launch.py --store $(STORE) grid demo --wait
 	$(RUN) launch.py --store $(STORE) gather
 
-test: .venv/.tests .venv/.detectron2   ## all tests; PYTEST="-k solver" chooses some
+test: .venv/.tests .venv/.mmseg .venv/.detectron2   ## all tests; PYTEST="-k solver" chooses some
 	$(RUN) -m pytest $(PYTEST)
 
 lint: .venv/.tests
@@ -40,7 +40,7 @@ containers-up:                        ## Apptainer, Docker and a Debian base ima
 containers-down:                      ## end and remove them again
 	@containers/testbed/down
 
-setup: .venv/.detectron2              ## .venv with the launcher and the jobs' packages, and detectron2 where it can be had
+setup: .venv/.mmseg .venv/.detectron2 ## .venv with the launcher, the jobs' packages, and detectron2 where it can be had
 
 lock:                                 ## resolve the locks anew from pyproject.toml
 	$(LOCK) --all-extras pyproject.toml -o tests/requirements.txt
@@ -52,10 +52,19 @@ lock:                                 ## resolve the locks anew from pyproject.t
 	  $$lock --no-deps $${image}source.in -o $${image}source.txt && \
 	  $$lock -c $${image}source.txt $$(sed -n 's/^\([a-z][a-z0-9-]*\).*/--no-emit-package \1/p' $${image}source.in) --extra table --extra jobs \
 	    pyproject.toml $${image}requirements.in $${image}source.in -o $${image}requirements.txt || exit 1; done
+	$(LOCK) $(addprefix -c containers/segmentation/,requirements.txt source.txt) --no-emit-package opencv-python \
+	  containers/local/mmseg.in -o containers/local/mmseg.txt
 
 .venv/.jobs: $(LOCKS) | $(UV)
 	$(UV) venv -q --allow-existing --python $(PYTHON) .venv
 	$(UV) pip install -q --compile-bytecode --python $(RUN) --require-hashes $(addprefix -r ,$(LOCKS))
+	touch $@
+
+# mmcv is built in a second, without operators, where its build sees no torch, so none of PYTHONPATH either; the setting,
+# which it ignores, keeps the wheel apart from one with operators in uv's cache. --no-deps: it wants opencv-python.
+.venv/.mmseg: containers/local/mmseg.txt containers/compile/build.txt | .venv/.jobs
+	PYTHONPATH= $(UV) pip install -q --compile-bytecode --python $(RUN) --require-hashes --no-deps -r $< \
+	  --build-constraints $(word 2,$^) --config-settings-package onedl-mmcv:operators=none
 	touch $@
 
 # Tried once where it may be missing; asked for, always.

@@ -174,3 +174,20 @@ def test_an_image_says_what_it_is(image: str) -> None:
 def test_locks_are_hashed_and_name_no_registry(lock: Path) -> None:
     for line in lines(lock.read_text()):
         assert re.fullmatch(r"[\w.-]+==[\w.+!-]+( ; [^\\]+)?(\s+--hash=sha256:[0-9a-f]{64})+\s*", line), line
+
+
+def pins(*locks: str) -> dict[str, set[str]]:
+    """package -> its versions in locks, which may have one for each of several Pythons."""
+    found: dict[str, set[str]] = {}
+    for lock in locks:
+        for line in lines((CONTAINERS / lock).read_text()):
+            name, version = line.split()[0].split("==")
+            found.setdefault(name, set()).add(version)
+    return found
+
+
+def test_mmsegmentation_has_the_images_versions_locally() -> None:
+    locally, image = pins("local/mmseg.txt"), pins("segmentation/requirements.txt", "segmentation/source.txt")
+    assert locally.pop("opencv-python-headless") == image["opencv-python"]
+    assert {name: image.get(name) for name in locally} == locally
+    assert not {"onedl-mmsegmentation", "onedl-mmcv", "onedl-mmengine"} & pins("core/requirements.txt").keys()

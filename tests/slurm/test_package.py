@@ -130,6 +130,7 @@ def test_doctor_tells_of_them_and_finds_nothing_bad(known: Catalog, monkeypatch:
     assert one.well and other.well
     told = "n0: detectron2 is not installed: cells of detection are blocked; make setup DETECTRON2=/path/to/checkout"
     assert one.seen == told
+    assert other.seen == f"n0: {ABSENT} is not installed: cells of detection are blocked; make setup"
 
 
 def test_the_probe_looks_for_them(site: Path) -> None:
