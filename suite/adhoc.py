@@ -15,7 +15,13 @@ from suite.entry import Refusal
 from suite.index import Index
 from suite.model import Model, Weights
 
-METRICS = {"classification": "top1", "multilabel": "map11", "detection": "voc"}
+METRICS = {
+    "classification": "top1",
+    "multilabel": "map11",
+    "detection": "voc",
+    "segmentation": "miou",
+    "normals": "within_11.25",
+}
 
 
 def model(text: str, known: Catalog) -> Model:
@@ -98,10 +104,12 @@ def _recognise(root: Path, kinds: Collection[str]) -> list[str]:
     if not root.is_dir():
         raise Refusal(f"{root}: no such folder")
     fitting = [name for name in layout_names() if layout(name).recognise(root)]
-    # Where none is wanted, `voc-detection` is passed over for `voc`.
-    bases = [name for name in fitting if not any(name.startswith(f"{base}-") for base in fitting)]
+    # Where none is wanted, `voc-segmentation` is passed over for `voc-detection`, and that for `voc`.
+    bases: dict[str, str] = {}
+    for name in fitting:
+        bases.setdefault(name.partition("-")[0], name)
     wanted = [name for name in fitting if layout(name).KIND in kinds]
-    found = wanted or bases
+    found = wanted or list(bases.values())
     if not found or len(found) > (len({layout(name).KIND for name in wanted}) or 1):
         told = f"it looks like {' and '.join(found)}" if found else "its layout is not recognised"
         raise Refusal(f"{root}: {told}; name the layout, one of {', '.join(layout_names())}: LAYOUT:{root}")

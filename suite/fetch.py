@@ -47,7 +47,7 @@ def digit_scenes(root: Path) -> str:
 
 
 # What needs no download: name -> what makes it in a folder.
-EMBEDDED = {"digits": digits, "digit-scenes": digit_scenes}
+EMBEDDED = {"digits": digits, "digit-scenes": digit_scenes, "digit-scenes-masks": digit_scenes}
 
 
 def _digits(root: Path) -> int:

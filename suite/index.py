@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, cast
 
 from suite.entry import Refusal
 
+ENDINGS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")  # of images that a list names without one
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+PIXELWISE = ("segmentation", "normals")  # kinds whose labels are files
 SHOWN = 5  # names that an error message shows before it says how many more there are
 
 
@@ -32,10 +34,14 @@ class Thing(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split and their labels, in the same order; for detection also their sizes and published ids."""
+    """Images of one split and their labels, in the same order; for detection also their sizes and published ids.
+
+    A label is a class index; for multilabel 0 or 1 for each class; for detection the things; for segmentation and
+    normals the path of the file with a value for each pixel.
+    """
 
     items: list[str]  # path relative to the root, with '/'; a row of a packed file is "FILE#ROW"
-    labels: list[int] | list[list[int]] | list[list[Thing]]  # class index; for multilabel one 0/1 per class; things
+    labels: list[int] | list[list[int]] | list[list[Thing]] | list[str]
     sizes: list[tuple[int, int]] = field(default_factory=list)  # width, height in pixels
     ids: list[int] | list[str] = field(default_factory=list)  # COCO's number, VOC's name
 
@@ -44,11 +50,12 @@ class Split:
 class Index:
     """A data set as found on disk."""
 
-    kind: str  # "classification" | "multilabel" | "detection"
+    kind: str  # "classification" | "multilabel" | "detection" | "segmentation" | "normals"
     classes: list[str]
     splits: dict[str, Split]  # "train", "val" (only where there is an official one), "test"
-    categories: list[int] = field(default_factory=list)  # the classes' published numbers, where they have some
+    categories: list[int] = field(default_factory=list)  # the classes' published numbers, and values in label files
     dropped: Mapping[str, int] = field(default_factory=dict)  # why -> how many things were left out
+    void: list[int] = field(default_factory=list)  # values in label files that do not count; any other is bad data
 
 
 def things(split: Split) -> Iterator[Thing]:
@@ -82,13 +89,15 @@ def locate(item: str) -> tuple[str, int | None]:
 
 
 def digest(index: Index, root: Path) -> str:
-    """SHA-256 (hex) over kind, classes, splits, items, labels and each file's size; not over the files' bytes.
+    """SHA-256 (hex) over kind, classes, their values, splits, items, labels and each file's size; not over its bytes.
 
     It changes when a file is added, removed, renamed, relabelled or resized, and not when the root moves.
     Raises LayoutError where an item's file is not there.
     """
     total = hashlib.sha256()
     _feed(total, [index.kind, *index.classes])
+    if index.kind in PIXELWISE:
+        _feed(total, map(str, (index.categories, index.void)))
     sizes: dict[str, int] = {}  # of packed files, which hold many items each
     for name in sorted(index.splits):
         split = index.splits[name]
@@ -97,18 +106,22 @@ def digest(index: Index, root: Path) -> str:
 
 
 def _facts(split: Split, root: Path, sizes: dict[str, int]) -> Iterator[str]:
-    base = f"{root}{os.sep}"
     for item, label in zip(split.items, split.labels, strict=True):
         file, row = locate(item)
         size = sizes.get(file)
         if size is None:
-            try:
-                size = os.stat(base + file).st_size
-            except FileNotFoundError:
-                raise LayoutError(f"{root}: '{file}' was indexed but is not there; index the folder again") from None
+            size = _size(root, file)
             if row is not None:
                 sizes[file] = size
-        yield f"{item}\0{label}\0{size}"
+        fact = f"{item}\0{label}\0{size}"
+        yield f"{fact}\0{_size(root, label)}" if isinstance(label, str) else fact
+
+
+def _size(root: Path, file: str) -> int:
+    try:
+        return os.stat(f"{root}{os.sep}{file}").st_size
+    except FileNotFoundError:
+        raise LayoutError(f"{root}: '{file}' was indexed but is not there; index the folder again") from None
 
 
 def _feed(total: "hashlib._Hash", facts: Iterable[str]) -> None:
@@ -169,19 +182,30 @@ def lines(path: Path) -> list[str]:
 
 def require_present(root: Path, items: Iterable[str]) -> None:
     """Raise LayoutError with the count and the first few names of the listed images that are not there."""
+    if gone := absent(root, items):
+        raise LayoutError(f"{root}: {len(gone)} listed images are not there ({some(gone)}); unpack the images again")
+
+
+def absent(root: Path, files: Iterable[str]) -> list[str]:
+    """Those of the files, relative to the root, that are not there."""
     there: dict[str, set[str]] = {}
-    absent = []
-    for item in items:
-        folder, _, name = item.rpartition("/")
+    gone = []
+    for file in files:
+        folder, _, name = file.rpartition("/")
         if folder not in there:
             path = root / folder
             there[folder] = set(os.listdir(path)) if path.is_dir() else set()
         if name not in there[folder]:
-            absent.append(item)
-    if absent:
-        raise LayoutError(
-            f"{root}: {len(absent)} listed images are not there ({some(absent)}); unpack the images again"
-        )
+            gone.append(file)
+    return gone
+
+
+def with_endings(root: Path, folder: str, names: Iterable[str]) -> list[str]:
+    """Each name's image in a folder, with the ending that it has there; '.jpg' where it has none."""
+    path = root / folder
+    there = set(os.listdir(path)) if path.is_dir() else set()
+    files = (next((name + end for end in ENDINGS if name + end in there), f"{name}.jpg") for name in names)
+    return [f"{folder}/{file}" for file in files]
 
 
 def require_all_labelled(root: Path, classes: list[str], labels: Iterable[object], split: str) -> None:

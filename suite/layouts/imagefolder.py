@@ -19,7 +19,10 @@ def recognise(root: Path) -> bool:
     """Whether the folder looks like this layout."""
     held_out = (root / "test").is_dir() or (root / "val").is_dir()
     listed = (root / "wnids.txt").exists()  # Tiny ImageNet, whose val/ is one folder and a list
-    return held_out and not listed and (root / "train").is_dir() and bool(folders(root / "train"))
+    if listed or not held_out or not (root / "train").is_dir():
+        return False
+    held = folders(root / "train")
+    return bool(held) and not {"rgb", "normals"} <= set(held)  # NYUv2's, which are no classes
 
 
 def index(root: Path) -> Index:

@@ -8,6 +8,7 @@
 The root may be the year's folder, VOCdevkit/ or the folder that holds either. A label is 1 only where the list says 1.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from suite.index import Index, LayoutError, Split, folders, lines, require_present, some, unlike
@@ -18,19 +19,12 @@ EXPECTED = "[VOCdevkit/]VOC2007/ImageSets/Main/CLASS_train.txt (or another year'
 
 def recognise(root: Path) -> bool:
     """Whether the folder looks like this layout."""
-    return bool(_years(root))
+    return bool(years(root, _is_year))
 
 
 def index(root: Path) -> Index:
     """Read the folder; raises LayoutError."""
-    years = _years(root)
-    if not years:
-        raise unlike(root, EXPECTED)
-    if len(years) > 1:
-        raise LayoutError(
-            f"{root}: holds {some(years)}; expected one year; name the year's folder, as {root / years[0]}"
-        )
-    lists = root / years[0] / "ImageSets" / "Main"
+    lists = root / year(root, _is_year, EXPECTED) / "ImageSets" / "Main"
     classes = _classes(lists, "train")
     splits = {split: _split(root, lists, split, classes) for split in ("train", "val")}
     tested = _classes(lists, "test")
@@ -45,16 +39,32 @@ def index(root: Path) -> Index:
     return Index(KIND, classes, splits)
 
 
-def _years(root: Path) -> list[str]:
-    """Folders of years, relative to the root; "." where the root is one."""
+def year(root: Path, fits: Callable[[Path], bool], expected: str) -> str:
+    """The folder of the one year that a root has; LayoutError where it has none or several."""
+    found = years(root, fits)
+    if not found:
+        raise unlike(root, expected)
+    if len(found) > 1:
+        raise LayoutError(
+            f"{root}: holds {some(found)}; expected one year; name the year's folder, as {root / found[0]}"
+        )
+    return found[0]
+
+
+def years(root: Path, fits: Callable[[Path], bool]) -> list[str]:
+    """Folders of years that fit, relative to the root; "." where the root is one."""
     if not root.is_dir():
         return []
-    if _classes(root / "ImageSets" / "Main", "train"):
+    if fits(root):
         return ["."]
     held = [name for name in folders(root) if name.startswith("VOC2")]
     if (root / "VOCdevkit").is_dir():
         held += [f"VOCdevkit/{name}" for name in folders(root / "VOCdevkit") if name.startswith("VOC2")]
-    return [year for year in held if _classes(root / year / "ImageSets" / "Main", "train")]
+    return [name for name in held if fits(root / name)]
+
+
+def _is_year(folder: Path) -> bool:
+    return bool(_classes(folder / "ImageSets" / "Main", "train"))
 
 
 def _classes(lists: Path, split: str) -> list[str]:

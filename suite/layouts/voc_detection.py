@@ -16,16 +16,28 @@ import difflib
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from suite.index import Index, LayoutError, Split, Thing, folders, lines, require_present, require_tested, some, unlike
+from suite.index import (
+    Index,
+    LayoutError,
+    Split,
+    Thing,
+    lines,
+    require_present,
+    require_tested,
+    some,
+    unlike,
+    with_endings,
+)
+from suite.layouts import voc
 
 KIND = "detection"
 EXPECTED = "[VOCdevkit/]VOC2007/Annotations/ and ImageSets/Main/train.txt (or another year's)"
 LISTS = ("train", "val", "trainval", "test")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 CLASSES_SHOWN = 20  # names that a message shows: all of VOC's
 
@@ -67,12 +79,12 @@ ABSENT, BROKEN, UNSIZED, UNNAMED, UNBOXED = FAULTS
 
 def recognise(root: Path) -> bool:
     """Whether the folder looks like this layout."""
-    return bool(_years(root))
+    return bool(voc.years(root, _is_year))
 
 
 def index(root: Path) -> Index:
     """Read the folder; raises LayoutError."""
-    years = _years(root)
+    years = voc.years(root, _is_year)
     if not years:
         raise unlike(root, EXPECTED)
     listed = _listed(root, years)
@@ -91,18 +103,6 @@ def index(root: Path) -> Index:
 
 
 # ---- which images
-
-
-def _years(root: Path) -> list[str]:
-    """Folders of years, relative to the root; "." where the root is one."""
-    if not root.is_dir():
-        return []
-    if _is_year(root):
-        return ["."]
-    held = [name for name in folders(root) if name.startswith("VOC2")]
-    if (root / "VOCdevkit").is_dir():
-        held += [f"VOCdevkit/{name}" for name in folders(root / "VOCdevkit") if name.startswith("VOC2")]
-    return [year for year in held if _is_year(root / year)]
 
 
 def _is_year(folder: Path) -> bool:
@@ -149,14 +149,9 @@ def _names(root: Path, year: str, name: str) -> list[Listed]:
 
 def _items(root: Path, rows: list[Listed]) -> list[str]:
     """The images' files: of each name the one that is there."""
-    there: dict[str, set[str]] = {}
-    for year in {row.year for row in rows}:
-        folder = root / year / "JPEGImages"
-        there[year] = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    items = []
-    for year, name in rows:
-        file = next((name + end for end in EXTENSIONS if name + end in there[year]), f"{name}.jpg")
-        items.append(f"JPEGImages/{file}" if year == "." else f"{year}/JPEGImages/{file}")
+    items: list[str] = []
+    for year, held in groupby(rows, lambda row: row.year):
+        items += with_endings(root, (Path(year) / "JPEGImages").as_posix(), (row.name for row in held))
     return items
 
 

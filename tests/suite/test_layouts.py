@@ -440,7 +440,10 @@ SAMPLES = {
     "tiny-imagenet-mini": (tiny_imagenet, 10, {"train": 240, "test": 100}),
     "voc2012_mini": (voc, 20, {"train": 20, "test": 20}),
 }
-ALSO = {"voc2012_mini": ["voc_detection"]}  # other layouts that a sample has: tests/suite/test_detection_layouts.py
+ALSO = {  # other layouts that a sample has: test_detection_layouts.py and test_segmentation_layouts.py
+    "oxford_pets_mini": ["pets_trimaps"],
+    "voc2012_mini": ["voc_detection", "voc_segmentation"],
+}
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

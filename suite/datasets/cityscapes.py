@@ -1,0 +1,16 @@
+"""Cityscapes, fine annotations: 19 classes of pixels; val is the test split, for the masks of test are withheld."""
+
+from suite.dataset import Dataset
+
+CITYSCAPES = Dataset(
+    name="cityscapes",
+    kind="segmentation",
+    layout="cityscapes",
+    path="cityscapes",
+    classes=19,
+    counts={"train": 2975, "test": 500},
+    metric="miou",
+    source="leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip",
+    licence="Cityscapes terms: non-commercial",
+    citation="Cordts et al., The Cityscapes dataset for semantic urban scene understanding, CVPR 2016",
+)
