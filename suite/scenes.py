@@ -29,7 +29,7 @@ CONTRAST = 60  # levels between ink and background at least, in each channel
 TOUCHING = 0.2  # of the digits are put close to the one before
 TRIES = 60  # places tried for a digit before there is one fewer
 CLASSES = [str(digit) for digit in range(10)]
-INKS = [(97 * n % 256, 57 * n % 256, 151 * n % 256) for n in range(len(CLASSES) + 1)]  # of masks: black, and ten apart
+INKS = [(0, 0, 0), (192, 192, 192)]  # of masks: background, digit
 
 
 class Digit(NamedTuple):
@@ -52,10 +52,12 @@ class Scene(NamedTuple):
 
 
 def write(root: Path, seed: int = 0) -> int:
-    """Write all scenes into a folder in VOC's layout, and return how many."""
+    """Write all scenes into a folder in VOC's layout, and return how many. Which digit it is, the boxes say and the
+    masks don't: to learn that for every pixel takes more images."""
     for folder in ("JPEGImages", "Annotations", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    (root / "ImageSets/Segmentation/classes.txt").write_text("digit\n")
     total = 0
     for split, found in scenes(seed).items():
         names = []
@@ -63,7 +65,8 @@ def write(root: Path, seed: int = 0) -> int:
             total += 1
             names.append(f"{total:04d}")
             (root / f"JPEGImages/{names[-1]}.png").write_bytes(png.colour(scene.pixels, WIDTH))
-            (root / f"SegmentationClass/{names[-1]}.png").write_bytes(png.palette(scene.mask, WIDTH, INKS))
+            drawn = bytes(map(bool, scene.mask))
+            (root / f"SegmentationClass/{names[-1]}.png").write_bytes(png.palette(drawn, WIDTH, INKS))
             (root / f"Annotations/{names[-1]}.xml").write_text(annotation(names[-1], scene))
         for lists in ("Main", "Segmentation"):
             (root / f"ImageSets/{lists}/{split}.txt").write_text("\n".join(names) + "\n")

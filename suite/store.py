@@ -51,12 +51,17 @@ class Store:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes `path` whole, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Writes `path` whole: aside, to disk, then moved into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with open(aside, "x", encoding="utf-8") as file:
-            file.write(text)
+        with open(aside, "xb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from PIL import Image
 
 from suite.model import Input
 
@@ -40,3 +41,31 @@ def box(height: int, width: int, draw: np.random.Generator, scale: tuple[float, 
     w = min(width, round(height * RATIO[1]))
     h = min(height, round(width / RATIO[0]))
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+def distorted(image: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Height x width x 3 uint8 with another brightness (by up to 32 levels), contrast, saturation (by up to a half) and
+    hue (by up to 36 degrees), each half of the time (Liu et al., SSD, 2016, as toolboxes of segmentation have it).
+    """
+    made = image.astype(np.float32)
+    if draw.random() < 0.5:
+        made = _levels(made + draw.uniform(-32, 32))
+    early = draw.random() < 0.5
+    contrast = draw.uniform(0.5, 1.5) if draw.random() < 0.5 else 1.0
+    saturation = draw.uniform(0.5, 1.5) if draw.random() < 0.5 else 1.0
+    hue = draw.uniform(-36, 36) if draw.random() < 0.5 else 0.0
+    if early:
+        made = _levels(made * contrast)
+    if saturation != 1 or hue:
+        hsv = np.asarray(Image.fromarray(made.astype(np.uint8)).convert("HSV")).astype(np.float32)
+        hsv[..., 0] = (hsv[..., 0] + hue * 256 / 360) % 256
+        hsv[..., 1] = _levels(hsv[..., 1] * saturation)
+        channels = [Image.fromarray(channel) for channel in hsv.astype(np.uint8).transpose(2, 0, 1)]
+        made = np.asarray(Image.merge("HSV", channels).convert("RGB")).astype(np.float32)
+    if not early:
+        made = _levels(made * contrast)
+    return made.astype(np.uint8)
+
+
+def _levels(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, 0, 255)

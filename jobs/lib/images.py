@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from suite.layouts import cifar
 from suite.model import Input
 
 ORIENTATION = 0x0112  # EXIF's number of it
+Seen = TypeVar("Seen")
 Image.MAX_IMAGE_PIXELS = None  # data sets hold large photos; a decompression bomb is not our threat
 
 
@@ -39,27 +41,28 @@ class Images:
 
 def opened(path: Path, mend: Callable[[Image.Image], Image.Image] = lambda image: image) -> Image.Image:
     """The image of a file, decoded, as RGB; `mend` sees it before that. BadData where it cannot be."""
-    try:
-        with Image.open(path) as image:
-            return mend(image).convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise _undecoded(path, error) from error
+    return looked_at(path, lambda image: mend(image).convert("RGB"))
 
 
 def size(path: Path) -> tuple[int, int]:
     """Width and height of an image as it is shown, from its header alone."""
+    return looked_at(path, _shown_size)
+
+
+def looked_at(path: Path, look: Callable[[Image.Image], Seen]) -> Seen:
+    """look(image) of a file, which decodes as much of it as it wants. BadData where it cannot."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-            return (image.height, image.width) if turned else image.size
+            return look(image)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise _undecoded(path, error) from error
+        if isinstance(error, OSError) and error.errno in AWAY:
+            raise
+        raise BadData(f"{path} cannot be decoded: {error}") from error
 
 
-def _undecoded(path: Path, error: Exception) -> Exception:
-    if isinstance(error, OSError) and error.errno in AWAY:
-        return error
-    return BadData(f"{path} cannot be decoded: {error}")
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    return (image.height, image.width) if turned else image.size
 
 
 def read_index(dataset: Dataset, root: Path) -> Index:

@@ -1,4 +1,4 @@
-"""The scenes of digit-scenes, the class of a pixel; `launch.py fetch digit-scenes-masks` composes them (scenes.py)."""
+"""The scenes of digit-scenes, where digits are; `launch.py fetch digit-scenes-masks` composes them (scenes.py)."""
 
 from suite.dataset import Dataset
 
@@ -7,7 +7,7 @@ DIGIT_SCENES_MASKS = Dataset(
     kind="segmentation",
     layout="voc-segmentation",
     path="digit-scenes",
-    classes=11,
+    classes=2,
     counts={"train": 96, "val": 32, "test": 64},
     metric="miou",
     source="composed of scikit-learn's datasets/data/digits.csv.gz",

@@ -12,7 +12,7 @@
 With the last two, training is on those lists: a mask is SegmentationClassAug/'s, or where that has none
 SegmentationClass/'s; val and test are always the latter's. The root may be the year's folder, VOCdevkit/ or the folder
 that holds either. Without train.txt, training is on trainval.txt, given that a test list is used. Classes are VOC's 21,
-or "background" and the lines of classes.txt (in the root, the year or ImageSets/Segmentation).
+or "background" and the lines of classes.txt (in ImageSets/Segmentation, the year or the root).
 """
 
 from pathlib import Path, PurePosixPath
@@ -99,7 +99,7 @@ def _split(root: Path, year: Path, names: list[str], folders: list[str]) -> Spli
 
 
 def _classes(root: Path, year: Path) -> list[str]:
-    for folder in (root, year, year / "ImageSets" / "Segmentation"):
+    for folder in (year / "ImageSets" / "Segmentation", year, root):
         if (folder / "classes.txt").is_file():
             return classes(folder / "classes.txt", BACKGROUND)
     return CLASSES

@@ -110,7 +110,7 @@ def test_the_folder_is_vocs(made: dict[str, list[scenes.Scene]], catalog: Catalo
     with Image.open(root / f"JPEGImages/{name}.png") as image:
         assert (image.mode, image.size, image.tobytes()) == ("RGB", (128, 96), scene.pixels)
     with Image.open(root / f"SegmentationClass/{name}.png") as image:
-        assert (image.mode, image.tobytes()) == ("P", scene.mask)
+        assert (image.mode, image.tobytes()) == ("P", bytes(map(bool, scene.mask)))
 
 
 def test_png() -> None:
