@@ -130,10 +130,10 @@ class Legend:
         return self._classes[values]
 
 
-def pixels(views: Sequence[Tensor], made_by: Input, multiple: int, device: torch.device) -> Tensor:
+def pixels(views: Sequence[Tensor], made_by: Input, multiple: int, device: torch.device, *, least: int = 0) -> Tensor:
     """Images 3 x h x w uint8 -> N x 3 x H x W float32, normalised, then padded with zeros on the right and below to the
-    largest and to a multiple."""
-    rows, columns = (max(view.shape[side] for view in views) for side in (1, 2))
+    largest, to a multiple, and to `least` pixels."""
+    rows, columns = (max(least, *(view.shape[side] for view in views)) for side in (1, 2))
     shape = (len(views), 3, -(-rows // multiple) * multiple, -(-columns // multiple) * multiple)
     made = torch.zeros(shape, device=device)
     for place, view in zip(made, views, strict=True):

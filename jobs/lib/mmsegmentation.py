@@ -80,8 +80,9 @@ class Mmsegmentation(Segmenter):
 
     def losses(self, views: Sequence[View]) -> Mapping[str, Tensor]:
         device = next(self.parameters()).device
-        x = pixels([view.image for view in views], self.made_by, self.settings["multiple"], device)
-        truth = labels(views, x.shape[-2:], self.settings["label_stride"], device)
+        s = self.settings
+        x = pixels([view.image for view in views], self.made_by, s["multiple"], device, least=s["crop"])
+        truth = labels(views, x.shape[-2:], s["label_stride"], device)
         samples = [SegDataSample(gt_sem_seg=PixelData(data=one[None])) for one in truth]
         found = self.network.loss(x, samples)
         return {name: loss for name, loss in found.items() if "loss" in name}

@@ -47,8 +47,9 @@ class Psp(Segmenter):
 
     def losses(self, views: Sequence[View]) -> Mapping[str, Tensor]:
         device = next(self.parameters()).device
-        x = pixels([view.image for view in views], self.made_by, self.settings["multiple"], device)
-        truth = labels(views, x.shape[-2:], self.settings["label_stride"], device)
+        s = self.settings
+        x = pixels([view.image for view in views], self.made_by, s["multiple"], device, least=s["crop"])
+        truth = labels(views, x.shape[-2:], s["label_stride"], device)
         found = self._decoded(x)
         if found.shape[-2:] != truth.shape[-2:]:  # the map is coarser
             found = interpolate(found, truth.shape[-2:], mode="bilinear", align_corners=False)

@@ -81,20 +81,23 @@ TRANSFER: dict[str, Any] = {
 SHORT: dict[str, Any] = {
     "channels": 64,
     "auxiliary_channels": 32,
+    "dropout": 0.0,
     "batch": 4,
     "published_batch": 4,
-    "learning_rate": 0.02,
-    "iterations": 200,
+    "learning_rate": 0.1,
+    "iterations": 120,
     "warmup": 20,
     "clip": 2.0,
-    "short_sides": (96,),
-    "longest_side": 256,
-    "ratios": (0.75, 1.5),
-    "crop": 96,
+    "precise_bn": 5,
+    "short_sides": (128,),
+    "longest_side": 320,
+    "most_enlarged": 1.0,  # small images stay small
+    "ratios": (1.0, 1.0),
+    "crop": 0,
     "distorted": False,
     "flip": False,
-    "test_short_sides": (96,),
-    "test_longest_side": 256,
+    "test_short_sides": (128,),
+    "test_longest_side": 320,
 }
 
 SEGMENTATION = Task(

@@ -343,3 +343,10 @@ def test_labels_of_a_batch(stride: int) -> None:
         for row, column in np.ndindex(one.shape):
             y, x = stride * row, stride * column
             assert one[row, column] == (mask[y, x] if y < mask.shape[0] and x < mask.shape[1] else VOID)
+
+
+def test_a_batch_of_crops_is_of_the_crops_size() -> None:
+    small = torch.zeros(3, 20, 30, dtype=torch.uint8)
+    made = pixels([small], Input(), 1, torch.device("cpu"), least=32)
+    assert made.shape == (1, 3, 32, 32)
+    assert not made[:, :, 20:].any() and not made[..., 30:].any()

@@ -25,7 +25,7 @@ from suite.tasks.segmentation import FCN, UPERNET
 
 CPU = torch.device("cpu")
 CLASSES = 5
-SMALL: dict[str, Any] = {"channels": 16, "auxiliary_channels": 8, "dropout": 0.0}
+SMALL: dict[str, Any] = {"crop": 0, "channels": 16, "auxiliary_channels": 8, "dropout": 0.0}
 PATCHES = [("timm:vit_tiny_patch16_224", [4, 8, 16, 32]), ("timm:vit_small_patch32_224", [8, 16, 32, 64])]
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Default ``avg_non_ignore`` is False", "ignore:When align_corners=True", "ignore:`torch.jit"
