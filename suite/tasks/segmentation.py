@@ -85,7 +85,7 @@ SHORT: dict[str, Any] = {
     "batch": 4,
     "published_batch": 4,
     "learning_rate": 0.1,
-    "iterations": 120,
+    "iterations": 100,
     "warmup": 20,
     "clip": 2.0,
     "precise_bn": 5,
