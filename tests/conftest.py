@@ -20,6 +20,15 @@ SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
 Launch = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What uses this machine's one Slurm and its container engines runs in one process and begins at once: it waits a
+    lot, and meanwhile the other process of `make test` computes."""
+    items.sort(key=lambda item: item.path.parent.name not in ("slurm", "containers"))
+    for item in items:
+        if item.path.parent.name in ("slurm", "containers"):
+            item.add_marker(pytest.mark.xdist_group("testbeds"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real photos and weights; tests that need them are skipped where they are not."""
