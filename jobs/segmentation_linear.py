@@ -7,15 +7,17 @@ on train + validation, test touched once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate, linear
 
-from jobs.lib import confusion, logistic, seeds
+from jobs.lib import confusion, logistic, seeds, training
 from jobs.lib.confusion import Confusion
 from jobs.lib.failure import BadData
 from jobs.lib.labelled import VOID, LabelledViews, View, pixels
@@ -29,12 +31,14 @@ from suite.result import Outcome
 
 NEVER = -1e6  # the score of a class that no training pixel has
 Row = tuple[LabelledViews, int]
+Made = TypeVar("Made")
 
 
 def run(cell: Cell, workspace: Workspace) -> Outcome:
     s, classes = cell.task.settings, cell.dataset.classes
     views = splits(cell.dataset, workspace)
     train, val = selection(cell, views)
+    training.check(partial(each, workspace), *(views[name] for name in ("train", "val", "test") if name in views))
     probe = Probe(cell, workspace, len(train) + len(val))
     x_train, y_train = probe.drawn(train)
     x_val, y_val = probe.drawn(val)
@@ -61,8 +65,7 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     probe.weigh(final, x)
     tested = Tested(cell, views["test"], probe.logits, workspace.device)
     with torch.inference_mode():
-        batches = workspace.loader.batches(tested.make, range(len(views["test"])), 1)
-        counted = [tested.use(made) for (made,) in batches]
+        counted = each(workspace, tested.make, range(len(views["test"])), tested.use)
     details = {
         "network": probe.kind,
         "validation": {f"{C:.6g}": value for C, value in scored.items()},
@@ -70,6 +73,11 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
         "images": {"train": len(train), "val": len(val), "test": len(views["test"])},
     }
     return outcome(cell, workspace, counted, {"C": best.C}, details)
+
+
+def each(workspace: Workspace, make: Any, items: Iterable[Any], use: Callable[[Any], Made]) -> list[Made]:
+    """use(make(item)) of every item, in order; `make` runs in threads."""
+    return [use(made) for batch in workspace.loader.batches(make, items, workspace.cores) for made in batch]
 
 
 class Probe:

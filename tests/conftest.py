@@ -20,6 +20,7 @@ SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
 Launch = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads its marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What uses this machine's one Slurm and its container engines runs in one process and begins at once: it waits a
     lot, and meanwhile the other process of `make test` computes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -129,14 +130,8 @@ class Trainer:
         }
 
     def check(self, *splits: Views) -> None:
-        """Looks at all images before any is trained on, and decodes those of the last split: BadData, which says of how
-        many and of which, where they are not as their labels say. Each rank looks at its part."""
-        rows = [(views, row, views is splits[-1]) for views in splits for row in range(len(views))]
-        faults = [fault for fault in self.each(_fault, rows, str, at_once=ASKED_EVERY) if fault]
-        if len(faults) > 1:
-            raise BadData(f"{len(faults)} of {len(rows)} images: {'; '.join(faults[:FAULTS_SHOWN])}")
-        if faults:
-            raise BadData(faults[0])
+        """Looks at all images before any is trained on, each rank at its part: see `check`."""
+        check(partial(self.each, at_once=ASKED_EVERY), *splits)
 
     def train(self) -> None:
         """All steps. Diverged where the loss is not finite; Interrupted, once all is saved, where this process is asked
@@ -266,6 +261,17 @@ class Trainer:
                         yield list(group)
                     group.clear()
                     step += 1
+
+
+def check(each: Callable[[Any, Any, Any], list[str]], *splits: Views) -> None:
+    """Looks at all images by `each(make, items, use)`, and decodes those of the last split: BadData, which says of how
+    many and of which, where they are not as their labels say."""
+    rows = [(views, row, views is splits[-1]) for views in splits for row in range(len(views))]
+    faults = [fault for fault in each(_fault, rows, str) if fault]
+    if len(faults) > 1:
+        raise BadData(f"{len(faults)} of {len(rows)} images: {'; '.join(faults[:FAULTS_SHOWN])}")
+    if faults:
+        raise BadData(faults[0])
 
 
 def _fault(at: tuple[Views, int, bool]) -> str:
