@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from suite import fetch
 from suite.catalog import Catalog
@@ -20,14 +22,16 @@ SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
 Launch = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads its marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What uses this machine's one Slurm and its container engines runs in one process and begins at once: it waits a
-    lot, and meanwhile the other process of `make test` computes."""
-    items.sort(key=lambda item: item.path.parent.name not in ("slurm", "containers"))
-    for item in items:
-        if item.path.parent.name in ("slurm", "containers"):
-            item.add_marker(pytest.mark.xdist_group("testbeds"))
+class Apart(LoadScopeScheduling):
+    """What uses this machine's one Slurm and its container engines runs in one process and, being most, begins at once:
+    it waits a lot, and meanwhile the other process of `make test` computes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "testbeds" if nodeid.startswith(("tests/slurm/", "tests/containers/")) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Apart:
+    return Apart(config, log)
 
 
 @pytest.fixture(scope="session")
