@@ -48,3 +48,11 @@ def testbed() -> Iterator[Path]:
     yield folder()
     if not before:
         script("down").check_returncode()
+
+
+def command(pid: object) -> bytes:
+    """The words of a process, each with a NUL behind it; nothing of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Launch
+from testbeds import command
 
 from slurm import build, builder, engine
 from slurm.cluster import Cluster
@@ -269,7 +270,7 @@ def test_killed_it_is_gone(start: Start) -> None:
     if process.stdin:
         process.stdin.close()
     deadline = time.monotonic() + 20
-    while Path(f"/proc/{pid}/cmdline").exists() and b"SIGUSR2" in Path(f"/proc/{pid}/cmdline").read_bytes():
+    while b"SIGUSR2" in command(pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

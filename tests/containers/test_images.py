@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Launch
+from testbeds import command
 
 from slurm import scheduler, status
 from slurm.submission import places, submissions
@@ -220,7 +221,7 @@ class TestSlurm:
             time.sleep(0.1)
         pid = attempt.at_work(store.results / cell)
         scheduler.cancel([places(submissions(store))[cell].job])
-        while Path(f"/proc/{pid}").exists() and b"jobs" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        while b"jobs" in command(pid):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         while status.states(Catalog(store))[cell].name != "absent":
