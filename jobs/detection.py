@@ -13,6 +13,7 @@ import torch
 from jobs.lib import detections, interrupt, seeds
 from jobs.lib.detector import Detected, Detector
 from jobs.lib.found import Found, to_coco
+from jobs.lib.learner import built
 from jobs.lib.training import Trainer
 from jobs.lib.view import View, Views
 from jobs.lib.workspace import Workspace
@@ -33,8 +34,7 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     with interrupt.deferred():  # from here on it leaves between two steps
         detector = build(cell, workspace)
         trainer = Trainer(cell, workspace, detector, train)
-        if not trainer.loop.first:
-            trainer.check(*train, test)
+        trainer.check(*train, test)
         trainer.train()
         found = find(trainer, detector, test)
     if not workspace.ranks.first:
@@ -48,14 +48,10 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
 
 
 def build(cell: Cell, workspace: Workspace) -> Detector:
-    """The detector of a task, its new layers drawn from the cell's seed."""
+    """The detector of a task, by its engine."""
     module, name = ENGINES[cell.task.settings["engine"]]
-    made = getattr(importlib.import_module(module), name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.number(cell.seed, "head"))
-        backbone = workspace.backbone(cell.model).network
-        detector: Detector = made(backbone, cell.model, cell.dataset.classes, cell.task.settings)
-    return detector
+    make: type[Detector] = getattr(importlib.import_module(module), name)
+    return built(make, cell, workspace, cell.dataset.classes)
 
 
 @torch.inference_mode()

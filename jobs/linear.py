@@ -59,5 +59,5 @@ def selection(cell: Cell, workspace: Workspace) -> tuple[tuple[Rows, np.ndarray]
 def calibration(scores: torch.Tensor, labels: torch.Tensor, bins: int, seed: int) -> Metric:
     """Expected calibration error with its bootstrap interval."""
     statistic = metrics.ece_statistic(scores, labels, bins)
-    low, high = metrics.bootstrap(statistic, len(labels), seed=seeds.number(seed, "bootstrap", "ece"))
+    low, high = score.interval("ece", statistic, len(labels), seed)
     return Metric("ece", metrics.ece(scores, labels, bins), low, high, len(labels))

@@ -10,8 +10,9 @@ from jobs.lib import angles, codebook, interrupt, seeds, segmenter
 from jobs.lib.angles import Measured
 from jobs.lib.codebook import Codebook
 from jobs.lib.labelled import LabelledViews, Shown
+from jobs.lib.learner import built
 from jobs.lib.psp import Psp
-from jobs.lib.segmenter import Segmenter
+from jobs.lib.segmenter import Logits
 from jobs.lib.training import Trainer
 from jobs.lib.workspace import Workspace
 from suite.cell import Cell
@@ -29,13 +30,12 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     train = LabelledViews(root, index.splits["train"], words.labels)
     test = LabelledViews(root, index.splits["test"], words.labels)
     with interrupt.deferred():  # from here on it leaves between two steps
-        made = build(cell, workspace)
+        made = built(Psp, cell, workspace, cell.task.settings["words"])
         trainer = Trainer(cell, workspace, made, [train])
-        if not trainer.loop.first:
-            trainer.check(train, test)
+        trainer.check(train, test)
         trainer.train()
         made.eval()
-        tested = Tested(cell, test, made, words, workspace.device)
+        tested = Tested(cell, test, made.logits, words, workspace.device)
         with torch.inference_mode(), trainer.precision():
             measured = trainer.each(tested.make, range(len(test)), tested.use)
     if not workspace.ranks.first:
@@ -46,21 +46,11 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     return Outcome(angles.evaluate(measured, seeds.number(cell.seed, "bootstrap")), trainer.chosen, details)
 
 
-def build(cell: Cell, workspace: Workspace) -> Psp:
-    """The decoder on the backbone, its layers drawn from the cell's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.number(cell.seed, "head"))
-        backbone = workspace.backbone(cell.model).network
-        return Psp(backbone, cell.model, cell.task.settings["words"], cell.task.settings)
-
-
 class Tested:
     """How far the normals of each image of a split are from the true ones: `make` prepares it, `use` looks at it."""
 
-    def __init__(
-        self, cell: Cell, views: LabelledViews, network: Segmenter, words: Codebook, device: torch.device
-    ) -> None:
-        self.cell, self.views, self.network, self.device = cell, views, network, device
+    def __init__(self, cell: Cell, views: LabelledViews, logits: Logits, words: Codebook, device: torch.device) -> None:
+        self.cell, self.views, self.logits, self.device = cell, views, logits, device
         self.words = torch.from_numpy(words.words).float().to(device)
 
     def make(self, row: int) -> tuple[Shown, np.ndarray]:
@@ -69,7 +59,7 @@ class Tested:
     def use(self, made: tuple[Shown, np.ndarray]) -> Measured:
         shown, truth = made
         settings, made_by = self.cell.task.settings, self.cell.model.input
-        likely = segmenter.probabilities(self.network.logits, shown, made_by, settings, self.device)
+        likely = segmenter.probabilities(self.logits, shown, made_by, settings, self.device)
         with torch.autocast(self.device.type, enabled=False):  # a sum of words is one of full precision
             found = torch.einsum("khw,kd->hwd", likely, self.words).cpu().numpy()
         there = codebook.valid(truth)

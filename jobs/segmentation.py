@@ -11,6 +11,7 @@ import torch
 from jobs.lib import confusion, interrupt, seeds, segmenter
 from jobs.lib.confusion import Confusion, Counted
 from jobs.lib.labelled import LabelledViews, Legend, Shown
+from jobs.lib.learner import built
 from jobs.lib.segmenter import Logits, Segmenter
 from jobs.lib.training import Trainer
 from jobs.lib.workspace import Workspace
@@ -28,8 +29,7 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     with interrupt.deferred():  # from here on it leaves between two steps
         made = build(cell, workspace)
         trainer = Trainer(cell, workspace, made, train)
-        if not trainer.loop.first:
-            trainer.check(*train, test)
+        trainer.check(*train, test)
         trainer.train()
         made.eval()
         tested = Tested(cell, test, made.logits, workspace.device)
@@ -42,13 +42,10 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
 
 
 def build(cell: Cell, workspace: Workspace) -> Segmenter:
-    """The segmenter of a task, its new layers drawn from the cell's seed."""
+    """The segmenter of a task."""
     from jobs.lib.mmsegmentation import Mmsegmentation  # which takes seconds
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.number(cell.seed, "head"))
-        backbone = workspace.backbone(cell.model).network
-        return Mmsegmentation(backbone, cell.model, cell.dataset.classes, cell.task.settings)
+    return built(Mmsegmentation, cell, workspace, cell.dataset.classes)
 
 
 def splits(dataset: Dataset, workspace: Workspace) -> dict[str, LabelledViews]:

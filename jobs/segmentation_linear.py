@@ -42,9 +42,6 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     probe = Probe(cell, workspace, len(train) + len(val))
     x_train, y_train = probe.drawn(train)
     x_val, y_val = probe.drawn(val)
-    probe.unit = float(np.sqrt(np.mean(np.square(x_train, dtype=np.float64)))) or 1.0  # of random networks, 1e-10
-    for x in (x_train, x_val):
-        x /= probe.unit
     values = np.logspace(np.log10(s["c_max"]), np.log10(s["c_min"]), s["c_values"]).tolist()
     like = Rows((x_train, None))
     fits = logistic.path(like.normalised("standard"), y_train, classes, values, device=workspace.device)
@@ -90,12 +87,9 @@ class Probe:
         network = deepcopy(workspace.backbone(cell.model).network)
         self.maps: Maps = maps(network, architecture, self.settings["output_stride"]).eval().to(self.device)
         self.last = self.maps.strides[-1]
-        self.stride = self.maps.at[self.last]
-        self.kind = (
-            f"linear on {architecture}'s map of stride {self.stride}, of {self.maps.channels[self.last]} channels"
-        )
+        stride, channels = self.maps.at[self.last], self.maps.channels[self.last]
+        self.kind = f"linear on {architecture}'s map of stride {stride}, of {channels} channels{self.maps.remark}"
         print(self.kind, flush=True)
-        self.unit = 1.0  # how long features are
         # As many from every image, and not more in all than memory is for.
         self.each = max(1, min(self.settings["pixels_an_image"], self.settings["pixels"] // images))
 
@@ -115,7 +109,7 @@ class Probe:
         """Takes the layer that was fitted to standardised rows, for features as they are."""
         weight = fit.weight.cpu() / torch.from_numpy(rows.scale)
         bias = fit.bias.cpu() - weight @ torch.from_numpy(rows.shift)
-        self.weight = (weight / self.unit).to(self.device)
+        self.weight = weight.to(self.device)
         self.bias = bias.clamp(min=NEVER).to(self.device)  # -inf times 0 is what an interpolation cannot have
 
     def logits(self, images: Tensor) -> Tensor:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.lib import metrics, seeds
+from jobs.lib import arrays, score
 from jobs.lib.metrics import Statistic
 from suite.result import Metric
-from suite.store import write_bytes
 
 PER_DEGREE = 20  # bins: the limits below lie between two
 BINS = 180 * PER_DEGREE
@@ -46,19 +44,14 @@ def evaluate(measured: Sequence[Measured], seed: int) -> tuple[Metric, ...]:
     totals = torch.tensor([one.total for one in measured], dtype=torch.float64)
     statistics = {f"within_{limit:g}": _within(counts, limit) for limit in LIMITS}
     statistics |= {"mean_angle": _mean(counts, totals), "median_angle": _median(counts)}
-    found, once = [], torch.ones(1, len(measured), dtype=torch.float64)
-    for name, statistic in statistics.items():
-        low, high = metrics.bootstrap(statistic, len(measured), seed=seeds.number(seed, "bootstrap", name))
-        found.append(Metric(name, float(statistic(once)), low, high, len(measured), name == HEADLINE))
-    return tuple(found)
+    return score.pooled(statistics, len(measured), seed, HEADLINE)
 
 
 def save(measured: Sequence[Measured], path: Path) -> None:
     """The file appears whole."""
-    packed = io.BytesIO()
-    parts: dict[str, Any] = {"histogram": np.stack([one.histogram for one in measured]).astype(np.int32)}
-    np.savez_compressed(packed, total=[one.total for one in measured], per_degree=PER_DEGREE, **parts)
-    write_bytes(path, packed.getvalue())
+    totals = [one.total for one in measured]
+    histogram = np.stack([one.histogram for one in measured]).astype(np.int32)
+    arrays.save(path, {"total": totals, "per_degree": PER_DEGREE, "histogram": histogram})
 
 
 def _within(counts: Tensor, limit: float) -> Statistic:

@@ -18,7 +18,8 @@ from torch import nn
 from torchvision.models import get_model, list_models
 
 from jobs.lib.backbone import classifier, headless
-from jobs.lib.maps import NoMaps, maps
+from jobs.lib.maps import maps
+from jobs.lib.way import NoMaps
 from suite.architecture import COLUMNS, Architecture
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.lib import metrics, seeds
+from jobs.lib import arrays, score
 from jobs.lib.labelled import VOID
 from jobs.lib.metrics import Statistic
 from suite.result import Metric
-from suite.store import write_bytes
 
 HEADLINE = "miou"
 
@@ -64,10 +62,8 @@ class Confusion:
 
     def save(self, path: Path) -> None:
         """The file appears whole."""
-        small = {"image": self.image, "truth": self.truth, "found": self.found, "pixels": self.pixels}
-        packed = io.BytesIO()
-        np.savez_compressed(packed, shape=(self.images, self.classes), **small)
-        write_bytes(path, packed.getvalue())
+        parts = {"image": self.image, "truth": self.truth, "found": self.found, "pixels": self.pixels}
+        arrays.save(path, {"shape": (self.images, self.classes), **parts})
 
     def _by(self, classes: np.ndarray, pixels: np.ndarray) -> Tensor:
         made = np.zeros((self.images, self.classes))
@@ -81,15 +77,11 @@ def evaluate(confusion: Confusion, names: Sequence[str], seed: int) -> tuple[tup
     """
     areas = confusion.areas()
     statistics = {"miou": _mean_iou(*areas), "pixel_accuracy": _accuracy(*areas), "mean_accuracy": _per_class(*areas)}
-    once = torch.ones(1, confusion.images, dtype=torch.float64)
-    found = []
-    for name, statistic in statistics.items():
-        low, high = metrics.bootstrap(statistic, confusion.images, seed=seeds.number(seed, "bootstrap", name))
-        found.append(Metric(name, float(statistic(once)), low, high, confusion.images, name == HEADLINE))
+    found = score.pooled(statistics, confusion.images, seed, HEADLINE)
     each = iou(*(area.sum(0) for area in areas))
     there = {name: float(value) for name, value in zip(names, each, strict=True) if not value.isnan()}
     absent = [name for name, pixels in zip(names, areas[0].sum(0), strict=True) if not pixels]
-    return tuple(found), {"per_class_iou": there, "classes_without_pixels": absent}
+    return found, {"per_class_iou": there, "classes_without_pixels": absent}
 
 
 def iou(truth: Tensor, found: Tensor, both: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jobs.lib.training import Learner
+from jobs.lib.learner import Learner
 from jobs.lib.view import View
 
 

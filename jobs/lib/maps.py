@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,16 +13,13 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from jobs.lib.dilation import NotDilatable, dilate, listening
-from jobs.lib.failure import BadTask, first_line
+from jobs.lib.failure import first_line
+from jobs.lib.way import NoMaps, Outputs, Way, way_of
 
 STRIDES = range(4, 33)  # of the maps that are given
 PROBE = (448, 896)  # divisible by the patches and windows that are in use: strides are read from it
 TRIED = ((256, 320), (250, 333))  # sizes that a network must take, the second with padding if need be
 REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError, IndexError)
-
-Outputs = dict[Any, Tensor]
-Way = Callable[[nn.Module, Tensor, "Sequence[Any] | None"], Outputs]
-"""How outputs are got from a network for an input: those of some keys, or (None) of all keys, in order."""
 
 
 class Reading(NamedTuple):
@@ -36,10 +31,6 @@ class Reading(NamedTuple):
     channels_last: bool
 
 
-class NoMaps(BadTask):
-    """An architecture that gives no feature maps."""
-
-
 def maps(network: nn.Module, architecture: str, output_stride: int = 0) -> Maps:
     """`network`, a headless one that `backbone.build` gave for `architecture`, as a giver of maps. NoMaps if it cannot.
 
@@ -47,7 +38,7 @@ def maps(network: nn.Module, architecture: str, output_stride: int = 0) -> Maps:
     `output_stride` (8 or 16) the network is changed for good: dilated so that no map is coarser, if all of it can be.
     """
     try:
-        return Maps(network, _way(network, architecture), output_stride)
+        return Maps(network, way_of(network, architecture), output_stride)
     except NoMaps as why:
         raise NoMaps(f"{architecture} gives no feature maps: {why}") from why
 
@@ -63,7 +54,7 @@ class Maps(nn.Module):
     strides: tuple[int, ...]  # ascending, of STRIDES
     channels: dict[int, int]
     at: dict[int, int]  # the true strides: other than the keys where the network is dilated
-    dilated: bool
+    remark: str  # "; not dilated: WHY" where that was asked for and could not be, or else ""
 
     def __init__(self, network: nn.Module, way: Way, output_stride: int = 0) -> None:
         super().__init__()
@@ -79,7 +70,8 @@ class Maps(nn.Module):
         self.at = {stride: stride for stride in self.strides}
         self._multiple = 1
         self._multiple = self._padding()
-        self.dilated = 0 < output_stride < max(self.strides) and self._dilate(output_stride)
+        why = self._dilate(output_stride) if 0 < output_stride < max(self.strides) else ""
+        self.remark = f"; not dilated: {why}" if why else ""
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         height, width = images.shape[-2:]
@@ -119,8 +111,8 @@ class Maps(nn.Module):
             short += lacking
         return short
 
-    def _dilate(self, output_stride: int) -> bool:
-        """Make no map coarser than this; False, with all as it was, where something does not let it."""
+    def _dilate(self, output_stride: int) -> str:
+        """Make no map coarser than this; why not, with all as it was, where something does not let it."""
         own = self.at
         with ExitStack() as undo:
             undo.callback(setattr, self, "at", own)
@@ -129,21 +121,23 @@ class Maps(nn.Module):
             try:
                 dilate(heard, output_stride, undo)
                 self.at = {stride: min(stride, output_stride) for stride in self.strides}
-                if self._is_exact():
-                    undo.pop_all()
-                    return True
-            except (NotDilatable, *REFUSALS):
-                pass
-        return False
+                self._compare()
+            except (NotDilatable, *REFUSALS) as why:
+                return first_line(why)
+            undo.pop_all()
+        return ""
 
-    def _is_exact(self) -> bool:
-        """Whether all maps are of the strides that `at` says."""
+    def _compare(self) -> None:
+        """NotDilatable where a map is not of the stride that `at` says."""
         outputs = _on_meta(_All(self.network, self._way), self.network, PROBE)
         for key, stride, _, channels_last in self._read:
-            sides = outputs[key].shape[1:3] if channels_last else outputs[key].shape[2:]
-            if [cells * self.at[stride] for cells in sides] != list(PROBE):
-                return False
-        return not any(self._short(size) for size in TRIED)
+            sides = list(outputs[key].shape[1:3] if channels_last else outputs[key].shape[2:])
+            expected = [side // self.at[stride] for side in PROBE]
+            if sides != expected:
+                found, asked, pixels = (" x ".join(map(str, size)) for size in (sides, expected, PROBE))
+                raise NotDilatable(f"its map of stride {stride} has {found} cells for {pixels} pixels, not {asked}")
+        if any(self._short(size) for size in TRIED):
+            raise NotDilatable("its maps become smaller than they should be")
 
 
 class _All(nn.Module):
@@ -198,134 +192,3 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def _way(network: nn.Module, architecture: str) -> Way:
-    if architecture.startswith("timm:"):
-        if not hasattr(network, "forward_intermediates"):
-            raise NoMaps("timm has no forward_intermediates for it")
-        _take_any_size(network)
-        return partial(_intermediates, norm=not type(network).__name__.startswith("Hiera"))  # which refuses it
-    if not isinstance(network, nn.Flatten):
-        from torchvision.models import ResNet, VisionTransformer
-
-        if isinstance(network, ResNet):
-            return _stages
-        if isinstance(network, VisionTransformer):
-            return _tokens
-    return _hooked
-
-
-def _stages(network: nn.Module, images: Tensor, wanted: Sequence[Any] | None) -> Outputs:
-    """Of torchvision's ResNets: layer1 to layer4."""
-    found = {}
-    x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
-    for name in ("layer1", "layer2", "layer3", "layer4"):
-        x = found[name] = getattr(network, name)(x)
-    return found
-
-
-def _tokens(network: nn.Module, images: Tensor, wanted: Sequence[Any] | None) -> Outputs:
-    """Of torchvision's vision transformers: the last tokens, with interpolated position embeddings."""
-    from timm.layers import resample_abs_pos_embed
-
-    grid = network.conv_proj(images)
-    size = list(grid.shape[-2:])
-    tokens = torch.cat([network.class_token.expand(len(images), -1, -1), grid.flatten(2).mT], dim=1)
-    encoder = network.encoder
-    side = network.image_size // network.patch_size
-    places = resample_abs_pos_embed(encoder.pos_embedding, new_size=size, old_size=[side, side], num_prefix_tokens=1)
-    tokens = encoder.ln(encoder.layers(encoder.dropout(tokens + places)))
-    return {"encoder": tokens[:, 1:].mT.unflatten(2, size)}
-
-
-def _intermediates(network: nn.Module, images: Tensor, wanted: Sequence[Any] | None, *, norm: bool) -> Outputs:
-    """Of timm's networks: the outputs that timm counts, the last with the final norm where there is one."""
-    keys = None if wanted is None else list(wanted)
-    found = network.forward_intermediates(
-        images, indices=keys, norm=norm, stop_early=True, output_fmt="NCHW", intermediates_only=True
-    )
-    return dict(zip(keys or range(len(found)), found, strict=True))
-
-
-def _take_any_size(network: nn.Module) -> None:
-    """What timm's constructors do for dynamic_img_size=True, to a network that is there."""
-    for module in network.modules():
-        if hasattr(module, "strict_img_size"):
-            module.strict_img_size = False
-        if hasattr(module, "dynamic_mask"):  # Swin: a mask for every size
-            module.dynamic_mask = True
-        if hasattr(module, "_use_cached_embed"):  # rotary position embeddings
-            module._use_cached_embed = False
-    if getattr(network, "dynamic_img_size", True):
-        return
-    network.dynamic_img_size = True
-    if not any(hasattr(module, "dynamic_mask") for module in network.modules()):
-        from timm.layers import Format
-
-        network.patch_embed.flatten = False
-        network.patch_embed.output_fmt = Format.NHWC
-
-
-class _Enough(Exception):
-    """All wanted outputs are there: the rest of the network need not run."""
-
-
-def _hooked(network: nn.Module, images: Tensor, wanted: Sequence[Any] | None) -> Outputs:
-    """Of any network: what its modules give; keys are their names."""
-    if wanted is None:
-        return _trunk(network, images)
-    found: Outputs = {}
-
-    def keep(name: str, output: Tensor) -> None:
-        found[name] = output
-        if len(found) == len(wanted):
-            raise _Enough
-
-    _listen(network, images, wanted, lambda name, _, output: keep(name, output))
-    return found
-
-
-def _trunk(network: nn.Module, images: Tensor) -> Outputs:
-    """Outputs of the modules that are called once, other than those inside a block that changes the resolution.
-
-    What such a block makes on its way (MobileNet's expansions, say) is no map that networks are used for.
-    """
-    calls: list[tuple[str, Tensor]] = []
-    reducing: set[str] = set()
-
-    def note(name: str, given: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            calls.append((name, output))
-            plain = type(network.get_submodule(name)) is nn.Sequential
-            if not plain and isinstance(given, Tensor) and given.shape[2:] != output.shape[2:]:
-                reducing.add(name)
-
-    _listen(
-        network,
-        images,
-        [name for name, _ in network.named_modules() if name.partition(".")[0] not in ("", "classifier")],
-        note,
-    )
-    times = Counter(name for name, _ in calls)
-    return {
-        name: output
-        for name, output in calls
-        if times[name] == 1 and not any(name.startswith(f"{block}.") for block in reducing)
-    }
-
-
-def _listen(network: nn.Module, images: Tensor, names: Sequence[str], hear: Callable[[str, Any, Any], None]) -> None:
-    """Run the network, telling `hear` name, first input and output of each of the modules called `names`."""
-
-    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        return lambda _, given, output: hear(name, given[0] if given else None, output)
-
-    handles = [network.get_submodule(name).register_forward_hook(hook(name)) for name in names]
-    try:
-        network(images)
-    except _Enough:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -51,7 +51,7 @@ class Mmsegmentation(Segmenter):
         super().__init__()
         self.made_by, self.settings = model.input, settings
         copied = maps(deepcopy(backbone).cpu(), model.architecture, settings["output_stride"])
-        body = LoadedBackbone(copied, spread=settings["decoder"] == "upernet")
+        body = MODELS.build({"type": NAME, "maps": copied, "spread": settings["decoder"] == "upernet"})
         common = {
             "num_classes": classes,
             "dropout_ratio": settings["dropout"],
@@ -65,7 +65,7 @@ class Mmsegmentation(Segmenter):
         self.network = MODELS.build(
             {
                 "type": "EncoderDecoder",
-                "backbone": {"type": NAME, "maps": copied, "spread": settings["decoder"] == "upernet"},
+                "backbone": {"type": lambda: body},  # a registry builds by what it is given, too
                 "decode_head": head,
                 "auxiliary_head": auxiliary,
                 "test_cfg": {"mode": "whole"},
@@ -75,7 +75,7 @@ class Mmsegmentation(Segmenter):
         if auxiliary:
             self.network.auxiliary_head.init_weights()
         more = "with an auxiliary head" if auxiliary else "no auxiliary head, as there is one map only"
-        self.kind = f"mmsegmentation {settings['decoder']} on strides {body.strides}, {more}; {WITH}"
+        self.kind = f"mmsegmentation {settings['decoder']} on strides {body.strides}, {more}; {WITH}{copied.remark}"
         self.report = f"{model.architecture}: the backbone itself"
 
     def losses(self, views: Sequence[View]) -> Mapping[str, Tensor]:

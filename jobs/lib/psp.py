@@ -36,7 +36,7 @@ class Psp(Segmenter):
             nn.Dropout2d(settings["dropout"]),
             nn.Conv2d(width, classes, 1),
         )
-        self.kind = f"pyramid pooling on a frozen map of stride {self.maps.at[self.last]}"
+        self.kind = f"pyramid pooling on a frozen map of stride {self.maps.at[self.last]}{self.maps.remark}"
         self.report = f"{model.architecture}: the backbone itself"
 
     def train(self, mode: bool = True) -> Psp:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 CHUNK = 8192
+FLOOR = 1e-5  # of the largest deviation
 
 
 class Rows:
@@ -43,14 +44,19 @@ class Rows:
 
 
 def moments(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (at least 1e-5) of each dimension, in one pass in float64."""
+    """Mean and standard deviation of each dimension, in one pass in float64.
+
+    A deviation is at least FLOOR of the largest one: a dimension that hardly varies is not blown up to be like others.
+    That is no length of its own, as all features of a random network can be near 1e-10; 1 where all are constant.
+    """
     total, squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
     for block in chunks(rows):
         total += block.sum(0, dtype=np.float64)
         squares += np.square(block, dtype=np.float64).sum(0)
     mean = total / len(rows)
     deviation = np.sqrt(np.maximum(squares / len(rows) - mean**2, 0))
-    return mean.astype(np.float32), np.maximum(deviation, 1e-5).astype(np.float32)
+    floor = FLOOR * deviation.max() or 1.0
+    return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
 
 
 def chunks(rows: Rows) -> Iterator[np.ndarray]:

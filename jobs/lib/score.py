@@ -1,7 +1,10 @@
-"""Score: from class scores on a split to the metrics of a result, each with its interval."""
+"""Score: from what was found on the images of a split to the metrics of a result, each with its interval."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor
 
 from jobs.lib import metrics, seeds
@@ -28,11 +31,24 @@ def evaluate(scores: Tensor, labels: Tensor, cell: Cell, suffix: str = "", headl
     names = ("map11",) if cell.dataset.kind == "multilabel" else ("top1", "mean_per_class")
     found = []
     for name in names:
-        seed = seeds.number(cell.seed, "bootstrap", name)
-        low, high = metrics.bootstrap(_statistic(name, scores, labels), len(labels), seed=seed)
         at = value(scores, labels, name)
+        low, high = interval(name, _statistic(name, scores, labels), len(labels), cell.seed)
         found.append(Metric(f"{name}{suffix}", at, low, high, len(labels), headline and name == cell.dataset.metric))
     return tuple(found)
+
+
+def pooled(statistics: Mapping[str, Statistic], images: int, seed: int, headline: str) -> tuple[Metric, ...]:
+    """Statistics over all images as metrics, with bootstrap intervals over the images; `headline` names one of them."""
+    once, found = torch.ones(1, images, dtype=torch.float64), []
+    for name, statistic in statistics.items():
+        low, high = interval(name, statistic, images, seed)
+        found.append(Metric(name, float(statistic(once)), low, high, images, name == headline))
+    return tuple(found)
+
+
+def interval(name: str, statistic: Statistic, images: int, seed: int) -> tuple[float, float]:
+    """(low, high) of a metric by bootstrap over images, which are drawn for it alone."""
+    return metrics.bootstrap(statistic, images, seed=seeds.number(seed, "bootstrap", name))
 
 
 def _statistic(name: str, scores: Tensor, labels: Tensor) -> Statistic:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from jobs.lib.labelled import Shown, pixels
-from jobs.lib.training import Learner
+from jobs.lib.learner import Learner
 from suite.model import Input
 
 Logits = Callable[[Tensor], Tensor]  # N x 3 x H x W, normalised -> N x K x H x W

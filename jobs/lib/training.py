@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from jobs.lib import interrupt, seeds
 from jobs.lib.failure import BadData, BadTask
 from jobs.lib.interrupt import Interrupted
+from jobs.lib.learner import Learner
 from jobs.lib.loop import Loop
 from jobs.lib.workspace import Workspace
 from suite.cell import Cell
@@ -28,17 +29,6 @@ ASKED_EVERY = 20  # images that are looked at, by how many a rank asks whether t
 FAULTS_SHOWN = 3  # of images that are not as they should be
 Settings = Mapping[str, Any]
 Made = TypeVar("Made")
-
-
-class Learner(nn.Module):
-    """What is trained. `kind` says what was built, `report` how the backbone's weights came into it."""
-
-    kind: str
-    report: str
-
-    def losses(self, views: Sequence[Any]) -> Mapping[str, Tensor]:
-        """The parts of the loss, each a mean over the views."""
-        raise NotImplementedError
 
 
 class Views(Protocol):
@@ -110,7 +100,7 @@ class Trainer:
         print(f"{learner.kind}; {learner.report}", flush=True)
         self.ranks.same_weights(learner)
         self.optimizer = torch.optim.SGD(
-            grouped(learner, self.settings["weight_decay"], self.settings.get("undecayed", ("norms",))),
+            grouped(learner, self.settings["weight_decay"], self.settings["undecayed"]),
             lr=0.0,
             momentum=self.settings["momentum"],
         )
@@ -130,8 +120,10 @@ class Trainer:
         }
 
     def check(self, *splits: Views) -> None:
-        """Looks at all images before any is trained on, each rank at its part: see `check`."""
-        check(partial(self.each, at_once=ASKED_EVERY), *splits)
+        """Looks at all images before any is trained on, each rank at its part, unless it goes on from a checkpoint: see
+        `check`."""
+        if not self.loop.first:
+            check(partial(self.each, at_once=ASKED_EVERY), *splits)
 
     def train(self) -> None:
         """All steps. Diverged where the loss is not finite; Interrupted, once all is saved, where this process is asked

@@ -5,8 +5,8 @@ from suite.grid import Grid
 DEMO = Grid(
     name="demo",
     tasks=(
-        *("linear", "knn", "fewshot", "finetune-short", "segmentation-linear"),
-        *("detection-lite-short", "detection-short"),
+        *("linear", "knn", "fewshot", "finetune-short"),
+        *("segmentation-linear", "segmentation-short", "detection-lite-short", "detection-short"),
     ),
     models=("pixels_8x8", "random-32px_resnet18", "random-32px_timm-resnet10t", "random-32px_timm-convnext_atto"),
     datasets=("digits", "digit-scenes", "digit-scenes-masks"),

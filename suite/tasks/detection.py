@@ -14,7 +14,8 @@ COMMON: dict[str, Any] = {
     "engine": "detectron2",
     "masks": False,
     "momentum": 0.9,
-    "weight_decay": 1e-4,  # not of norms
+    "weight_decay": 1e-4,
+    "undecayed": ("norms",),
     "clip": 0.0,  # gradients to this norm; 0: not at all
     "short_sides": tuple(range(480, 801, 32)),
     "test_short_side": 800,

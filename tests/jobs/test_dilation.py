@@ -9,32 +9,26 @@ from contextlib import ExitStack
 import pytest
 import torch
 import torchvision
+from networks import build, images
 from timm.layers import Conv2dSame, StdConv2d
 from torch import Tensor, nn
 
-from jobs.lib import backbone
 from jobs.lib.dilation import NotDilatable, dilate, listening
 from jobs.lib.maps import maps
-from suite import catalog
 
 EXACT = ["resnet18", "resnet50", "mobilenet_v2", "timm:convnext_atto", "timm:resnetv2_50"]
 EXACT += ["timm:tf_efficientnet_lite0", "timm:dla34", "timm:vgg11_bn", "googlenet"]
 LOOKS_AT_ALL = ["efficientnet_b0", "mobilenet_v3_small", "regnet_y_400mf", "timm:resnetv2_50x1_bit"]
-LEFT = ["timm:vit_tiny_patch16_224", "swin_t", "squeezenet1_1", "timm:resnet10t"]
-LEFT += ["timm:hrnet_w18_small", "timm:poolformer_s12"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def build(name: str) -> nn.Module:
-    return backbone.build(catalog.random_init(name))
-
-
-def images(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+HOLES = "AvgPool2d cannot be given holes"
+LEFT = {
+    "timm:vit_tiny_patch16_224": "its map of stride 16 has 28 x 56 cells for 448 x 896 pixels, not 56 x 112",
+    "swin_t": "its map of stride 16 has 28 x 56 cells for 448 x 896 pixels, not 56 x 112",
+    "squeezenet1_1": "its map of stride 4 has 111 x 223 cells for 448 x 896 pixels, not 112 x 224",
+    "timm:resnet10t": HOLES,
+    "timm:hrnet_w18_small": "Attempting to broadcast a dimension",
+    "timm:poolformer_s12": HOLES,
+}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def close(found: Tensor, expected: Tensor) -> bool:
@@ -63,7 +57,7 @@ def test_what_was_there_before_is_what_it_was(name: str, output_stride: int) -> 
     network, x = build(name), images(1, 3, 96, 160)
     before = maps(network, name)(x)
     giver = maps(network, name, output_stride)
-    assert giver.dilated
+    assert giver.remark == ""
     assert giver.at == {stride: min(stride, output_stride) for stride in before}
     for stride, found in giver(x).items():
         every = stride // giver.at[stride]
@@ -75,10 +69,9 @@ def test_what_was_there_before_is_what_it_was(name: str, output_stride: int) -> 
 def test_maps_of_any_size(name: str) -> None:
     network = build(name)
     plain = maps(network, name)
-    assert not plain.dilated
     state, parameters = network.state_dict(), list(network.parameters())
     giver = maps(network, name, 8)
-    assert giver.dilated
+    assert giver.at == {stride: min(stride, 8) for stride in plain.strides}
     assert giver.strides == plain.strides
     assert giver.channels == plain.channels
     assert list(network.state_dict()) == list(state)
@@ -98,7 +91,8 @@ def test_what_cannot_be_dilated_is_left_as_it_was(name: str) -> None:
     plain = maps(network, name)
     expected, text = plain(x), str(network)
     giver = maps(network, name, 8)
-    assert not giver.dilated
+    assert plain.remark == ""
+    assert giver.remark.startswith(f"; not dilated: {LEFT[name]}")
     assert giver.at == {stride: stride for stride in plain.strides}
     assert (giver.at == {16: 16}) == ("vit" in name)
     assert str(network) == text

@@ -10,10 +10,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from networks import build, images
 from torch import Tensor, nn
 
 from jobs.lib import backbone
-from jobs.lib.maps import Maps, NoMaps, maps
+from jobs.lib.maps import Maps, maps
+from jobs.lib.way import NoMaps
 from suite import architecture, catalog
 from suite.model import Model
 
@@ -21,19 +23,7 @@ FAMILIES = ["resnet18", "mobilenet_v2", "efficientnet_b0", "convnext_tiny", "vgg
 FAMILIES += ["squeezenet1_1", "googlenet", "swin_t", "timm:resnet10t", "timm:convnext_atto"]
 FAMILIES += ["timm:vit_tiny_patch16_224", "timm:eva02_tiny_patch14_224", "timm:swin_tiny_patch4_window7_224"]
 SHORT = {"squeezenet1_1"}  # does not pad: a cell less than ceil()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def build(name: str) -> nn.Module:
-    return backbone.build(catalog.random_init(name))
-
-
-def images(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])

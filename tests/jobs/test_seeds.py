@@ -43,3 +43,19 @@ def test_rows_read_what_they_name() -> None:
     np.testing.assert_allclose(standard[0:5].std(0), 1, rtol=1e-5)
     other = Rows((two, None)).normalised("standard", like=rows)
     np.testing.assert_allclose(other[0:2], (two - whole.mean(0)) / whole.std(0), rtol=1e-5)
+
+
+def test_standard_rows_are_the_same_however_long_features_are() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) * np.float32([1, 1e-3, 1e-7, 0]) + [0, 0, 0, 2]
+    standard = Rows((x, None)).normalised("standard")[0:50]
+    np.testing.assert_allclose(standard[:, :2].std(0), 1, rtol=1e-5)
+    assert 0.005 < standard[:, 2].std() < 0.02  # a hundredth of what the floor is
+    assert not standard[:, 3].any()
+    for unit in (2.0**-40, 2.0**20):
+        assert np.array_equal(Rows((x * unit, None)).normalised("standard")[0:50], standard)
+
+
+def test_standard_rows_of_what_is_all_the_same() -> None:
+    made = Rows((np.full((9, 2), 0.1, np.float32), None)).normalised("standard")
+    assert not made[0:9].any()
+    assert made.scale.tolist() == [1, 1]

@@ -32,7 +32,9 @@ from jobs.lib.confusion import Confusion, Counted
 from jobs.lib.failure import BadData
 from jobs.lib.interrupt import Interrupted
 from jobs.lib.labelled import VOID, pixels
+from jobs.lib.learner import built
 from jobs.lib.maps import maps
+from jobs.lib.psp import Psp
 from jobs.lib.rows import Rows
 from jobs.lib.workspace import Workspace
 from jobs.segmentation_linear import Probe, selection
@@ -290,7 +292,7 @@ def test_what_is_kept_of_normals_gives_their_metrics(fresh: Catalog, seen: str) 
 
 def test_a_frozen_backbone_stays_to_the_bit(fresh: Catalog, seen: str) -> None:
     cell, workspace = cell_of(fresh, "normals", seen, iterations=3), Workspace(fresh.store, cores=1)
-    before = copy.deepcopy(normals.build(cell, workspace).state_dict())
+    before = copy.deepcopy(built(Psp, cell, workspace, cell.task.settings["words"]).state_dict())
     run(fresh, cell, workspace)
     changed = {name for name, tensor in learner(fresh, cell).items() if not torch.equal(tensor, before[name])}
     assert {name.partition(".")[0] for name in changed} == {"pools", "decoder"}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import SHARED
+from folders import write
 
 from suite import adhoc, fetch, plan
 from suite.catalog import Catalog
@@ -20,14 +21,6 @@ from suite.index import Index, LayoutError, Split, Thing
 from suite.layouts import coco, voc, voc_detection
 from suite.store import Store
 from suite.task import Task
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 def things(index: Index) -> dict[str, tuple[int, int]]:

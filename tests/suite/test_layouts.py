@@ -9,20 +9,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from folders import write
 
 from suite.index import Index, LayoutError, Split, Thing, digest, images, locate
 from suite.layouts import cifar, dtd, imagefolder, pets, tiny_imagenet, voc
 
 LAYOUTS = sorted(path.stem for path in Path(imagefolder.__file__).parent.glob("[a-z]*.py"))
 SHARED = Path(os.environ.get("SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 def photos(root: Path, *names: str) -> Path:

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from conftest import SHARED, Launch
+from folders import write
 
 from suite import adhoc, fetch, header, pairs, plan, png
 from suite.catalog import Catalog
@@ -24,14 +25,6 @@ from suite.task import Task
 MASKS, NORMALS = "segmentation", "normals"
 GREY = png.grey(bytes(6 * 4), 6)  # 6 x 4 pixels
 WIDE = png.grey(bytes(8 * 4), 8)
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 def draw(root: Path, *names: str, content: bytes = GREY) -> Path:
