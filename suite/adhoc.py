@@ -16,6 +16,7 @@ from suite.index import Index
 from suite.model import Model, Weights
 
 METRICS = {
+    "images": "",
     "classification": "top1",
     "multilabel": "map11",
     "detection": "voc",
@@ -25,9 +26,13 @@ METRICS = {
 
 
 def model(text: str, known: Catalog) -> Model:
-    """The model that `text` spells: a name, `timm:NAME[?pretrained]` or `PATH:ARCHITECTURE`. Refusal where none."""
+    """The model that `text` spells: a name, `timm:NAME[?pretrained]`, `PATH:ARCHITECTURE` or
+    `RECIPE_ARCHITECTURE@DATASET`. Refusal where none."""
     if text.startswith("timm:"):
         return _timm(text, known)
+    made_of, at, data = text.partition("@")
+    if at and made_of.partition("_")[0] in known.recipes:
+        return known.model(f"{made_of}@{_trained_on(data, known)}")
     colon = ":" in text
     if colon or "/" in text or Path(text).exists():
         if not colon:
@@ -75,6 +80,18 @@ def layout(name: str) -> ModuleType:
     return importlib.import_module(f"suite.layouts.{name.replace('-', '_')}")
 
 
+def _trained_on(text: str, known: Catalog) -> str:
+    """The name of the data set that stands behind a model's @, and the seed: a name, or spelled like any that a user
+    names."""
+    if ":" not in text and "/" not in text:
+        return text
+    path, mark, seed = text.rpartition("~")
+    path, behind = (path, mark + seed) if mark and seed.isdecimal() else (text, "")
+    found = dataset(path, known, ("images", "classification"))
+    known.named[found.name] = found
+    return found.name + behind
+
+
 def _timm(text: str, known: Catalog) -> Model:
     name, _, asked = text.partition("?")
     if asked not in ("", "pretrained"):
@@ -103,7 +120,9 @@ def _recognise(root: Path, kinds: Collection[str]) -> list[str]:
     """The layouts of a folder, one for each wanted kind that it has."""
     if not root.is_dir():
         raise Refusal(f"{root}: no such folder")
-    fitting = [name for name in layout_names() if layout(name).recognise(root)]
+    fitting = [name for name in layout_names() if name != "images" and layout(name).recognise(root)]
+    if not fitting and "images" in kinds and layout("images").recognise(root):
+        return ["images"]  # which any folder is that has some
     # Where none is wanted, `voc-segmentation` is passed over for `voc-detection`, and that for `voc`.
     bases: dict[str, str] = {}
     for name in fitting:

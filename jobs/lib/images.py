@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from jobs.lib.failure import AWAY, BadData
 from suite import adhoc, index
 from suite.dataset import Dataset
 from suite.index import Index
-from suite.layouts import cifar
+from suite.layouts import cifar, shards
 from suite.model import Input
 
 ORIENTATION = 0x0112  # EXIF's number of it
@@ -34,14 +35,19 @@ class Images:
 
     def __getitem__(self, row: int) -> np.ndarray:
         name, packed = index.locate(self.items[row])
+        if packed is not None and name.endswith(".tar"):
+            return np.array(opened(self.root / name, within=packed))
         if packed is not None:
             return _batch(self.root / name)[packed]
         return np.array(opened(self.root / name))
 
 
-def opened(path: Path, mend: Callable[[Image.Image], Image.Image] = lambda image: image) -> Image.Image:
-    """The image of a file, decoded, as RGB; `mend` sees it before that. BadData where it cannot be."""
-    return looked_at(path, lambda image: mend(image).convert("RGB"))
+def opened(
+    path: Path, mend: Callable[[Image.Image], Image.Image] = lambda image: image, within: int | None = None
+) -> Image.Image:
+    """The image of a file, or the one of number `within` in a shard, decoded, as RGB; `mend` sees it before that.
+    BadData where it cannot be."""
+    return looked_at(path, lambda image: mend(image).convert("RGB"), within)
 
 
 def size(path: Path) -> tuple[int, int]:
@@ -49,15 +55,16 @@ def size(path: Path) -> tuple[int, int]:
     return looked_at(path, _shown_size)
 
 
-def looked_at(path: Path, look: Callable[[Image.Image], Seen]) -> Seen:
+def looked_at(path: Path, look: Callable[[Image.Image], Seen], within: int | None = None) -> Seen:
     """look(image) of a file, which decodes as much of it as it wants. BadData where it cannot."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path if within is None else io.BytesIO(shards.read(path, within))) as image:
             return look(image)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in AWAY:
             raise
-        raise BadData(f"{path} cannot be decoded: {error}") from error
+        which = "" if within is None else f", its image {within},"
+        raise BadData(f"{path}{which} cannot be decoded: {error}") from error
 
 
 def _shown_size(image: Image.Image) -> tuple[int, int]:
@@ -112,11 +119,22 @@ def centre(pixels: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def normalise(batch: torch.Tensor, made_by: Input) -> torch.Tensor:
-    """N x 3 x S x S uint8 -> float32, in [0, 1], then (x - mean) / std, channels in the model's order."""
+    """N x 3 x S x S uint8 -> float32, in [0, 1], then (x - mean) / std, channels in the model's order; N x 2 x S x S
+    where these are "sobel"."""
     scale = torch.tensor(made_by.std, device=batch.device).view(-1, 1, 1) * 255
     shift = torch.tensor(made_by.mean, device=batch.device).view(-1, 1, 1) * 255
     made = batch.float().sub_(shift).div_(scale)
+    if made_by.channels == "sobel":
+        return edges(made)
     return made if made_by.channels == "RGB" else made.flip(1)
+
+
+def edges(batch: torch.Tensor) -> torch.Tensor:
+    """N x 3 x S x S -> N x 2 x S x S: the mean over colours, filtered by Sobel's two operators, across and down (Caron
+    et al., DeepCluster, ECCV 2018, section 4.1)."""
+    across = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]], device=batch.device)
+    down = torch.tensor([[1.0, 2.0, 1.0], [0.0, 0.0, 0.0], [-1.0, -2.0, -1.0]], device=batch.device)
+    return torch.nn.functional.conv2d(batch.mean(1, keepdim=True), torch.stack([across, down])[:, None], padding=1)
 
 
 @lru_cache(maxsize=8)
