@@ -146,8 +146,10 @@ def grid_command(
         seeds=plan.numbers(seeds),
     )
     asked = plan.merged(known.grids[study] if study else None, given)
-    for name in [] if dry_run else [name for name in asked.datasets if name in fetch.EMBEDDED]:
-        fetch.EMBEDDED[name](known.store.data / known.datasets[name].path)
+    if not dry_run:
+        named = {*asked.datasets, *(model.partition("@")[2].partition("~")[0] for model in asked.models)}
+        for name in sorted(named.intersection(fetch.EMBEDDED)):
+            fetch.EMBEDDED[name](known.store.data / known.datasets[name].path)
     planned = plan.plan(asked, known, every_model=models == "*" or not asked.models)
     look = status.Look()
     if build and cluster.runtime and not dry_run:
@@ -245,7 +247,7 @@ def list_command(what: str) -> None:
     """What this checkout and the store know."""
     from suite import show
 
-    _console().print(show.listing(what, setup()[1], catalog.entries("slurm.clusters", Cluster)))
+    _console().print(*show.listing(what, setup()[1], catalog.entries("slurm.clusters", Cluster)))
 
 
 @main.command("fetch")

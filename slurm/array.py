@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,7 @@ def arrays(
     waits = _waits(bundles, needs or {})
     if cluster.scheduler == "slurm":
         return _slurm(cluster, bundles, waits, limits or Limits())
-    chains = [(bundle, *(bundles[n] for n in waits if waits[n] == number))
-              for number, bundle in enumerate(bundles) if number not in waits]  # fmt: skip
+    chains = [tuple(bundles[n] for n in _chain(number, waits)) for number in range(len(bundles)) if number not in waits]
     return [Array("", bundles[0].ask, 0, _spread(chains, cluster.slots))] if bundles else []
 
 
@@ -90,31 +90,51 @@ def _waits(bundles: Sequence[Bundle], needs: Mapping[str, str]) -> dict[int, int
             raise Refusal(f"{bundle.keys[0]} waits for several others: run those as a grid of their own first")
         for other in others:
             waits[number] = other
-    if deep := [number for number, other in waits.items() if other in waits]:
-        raise Refusal(f"{bundles[deep[0]].keys[0]} waits for one that waits itself: run that one first")
     return waits
 
 
+def _chain(number: int, waits: Mapping[int, int]) -> Iterator[int]:
+    """A bundle, and behind it all that wait for it."""
+    yield number
+    for other in waits:
+        if waits[other] == number:
+            yield from _chain(other, waits)
+
+
 def _slurm(cluster: Cluster, bundles: Sequence[Bundle], waits: Mapping[int, int], limits: Limits) -> list[Array]:
-    """First those that wait for nobody, those that are waited for in front; then, for each of their arrays, the
-    bundles that wait for it."""
+    """First those that wait for nobody, those that are waited for in front; then those that wait for these, and so on.
+
+    What waits for an array's task i is packed like any other, and the first pack is task i of one following array, the
+    second of another: Slurm's aftercorr ties task i to task i."""
     waited = set(waits.values())
     order = sorted((n for n in range(len(bundles)) if n not in waits), key=lambda n: n not in waited)
     packed = list(_packed([bundles[n] for n in order], cluster.pack))
     # What doesn't fit into the queue at once goes in smaller arrays, so that one follows when a few tasks have ended.
     size = min(limits.array, limits.tasks if len(packed) <= limits.tasks else max(1, limits.tasks // 4))
     found = list(_cut(cluster, packed, size))
-    place = {id(bundle): (number, index) for number, array in enumerate(found)
-             for index, task in enumerate(array.tasks) for bundle in task}  # fmt: skip
-    following: dict[tuple[int, str, Ask], dict[int, list[Bundle]]] = {}
-    for n, other in waits.items():
-        number, index = place[id(bundles[other])]
-        tasks = following.setdefault((number, bundles[n].image, bundles[n].ask), {})
-        tasks.setdefault(index, []).append(bundles[n])
-    for (number, image, ask), tasks in following.items():
-        filled = tuple(tuple(tasks.get(index, ())) for index in range(max(tasks) + 1))
-        found.append(Array(image, ask, max(limit(cluster, task) for task in filled), filled, after=number))
+    number_of = {id(bundle): n for n, bundle in enumerate(bundles)}
+    for number, array in _growing(found):
+        # One array for the first packs of all tasks, one for the second packs, and so on; a shape each.
+        following: dict[tuple[str, Ask, int], dict[int, tuple[Bundle, ...]]] = {}
+        for index, task in enumerate(array.tasks):
+            own = {number_of[id(bundle)] for bundle in task}
+            counts: Counter[tuple[str, Ask]] = Counter()
+            for pack in _packed([bundles[n] for n, other in waits.items() if other in own], cluster.pack):
+                shape = (pack[0].image, pack[0].ask)
+                following.setdefault((*shape, counts[shape]), {})[index] = pack
+                counts[shape] += 1
+        for (image, ask, _), packs in following.items():
+            filled = tuple(packs.get(index, ()) for index in range(max(packs) + 1))
+            found.append(Array(image, ask, max(limit(cluster, task) for task in filled), filled, after=number))
     return found
+
+
+def _growing(arrays: list[Array]) -> Iterator[tuple[int, Array]]:
+    """Number and array of all, also those that are appended meanwhile."""
+    number = 0
+    while number < len(arrays):
+        yield number, arrays[number]
+        number += 1
 
 
 def _packed(bundles: Iterable[Bundle], minutes: float) -> Iterator[tuple[Bundle, ...]]:

@@ -17,7 +17,7 @@ from slurm.array import Limits
 from slurm.cluster import Cluster
 from slurm.scheduler import Outage, Queue
 from slurm.submission import Place, Submission, alive, places, submissions, tail
-from suite import attempt, entry, image, result
+from suite import attempt, image, result
 from suite.catalog import Catalog
 from suite.cell import Key, parse
 from suite.entry import Refusal, near
@@ -275,7 +275,7 @@ class _Differs:
         self.task = cache(lambda name: known.task(name))
         # Where cells are run outside containers, the images of others make nothing stale.
         self.images = cache(lambda name: image.digests(known.store, name) if known.runtime else set())
-        self.digest = cache(lambda noun, name: entry.digest(getattr(known, noun)(name)))
+        self.fact = cache(lambda task, noun, name: result.fact(known.task(task), noun, getattr(known, noun)(name)))
 
     def __call__(self, key: Key, found: Found) -> str:
         facts = found["facts"]
@@ -283,7 +283,7 @@ class _Differs:
             if self.task(key.task).version != key.version:
                 return f"this checkout has {self.task(key.task).label}"
             names = {"task": key.task, "dataset": key.dataset, "model": key.model}
-            changed = [noun for noun, name in names.items() if facts[noun] != self.digest(noun, name)]
+            changed = [noun for noun, name in names.items() if facts[noun] != self.fact(key.task, noun, name)]
             images = self.images(self.task(key.task).image)
         except Refusal as unknown:
             return str(unknown)

@@ -55,7 +55,7 @@ class Work:
         histories = {cell.key: [*attempt.history(store.results / cell.key), *noted.get(cell.key, ())] for cell in cells}
 
         def ask(cell: Cell) -> Ask:
-            usual = asks(cluster, cell.task.resources)
+            usual = asks(cluster, cell.resources)
             if ranks(usual) > 1 and cluster.scheduler and not cluster.srun:
                 raise Refusal(f"{cell.task.name} runs in {ranks(usual)} ranks, but the entry says srun=False")
             history = histories[cell.key]

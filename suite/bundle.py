@@ -39,7 +39,7 @@ def bundles(
     task says)."""
     groups: dict[tuple[object, ...], list[tuple[Cell, Ask]]] = {}
     for cell in cells:
-        asked = ask(cell) if ask else Ask(cell.task.resources)
+        asked = ask(cell) if ask else Ask(cell.resources)
         shape = replace(asked.resources, memory_gb=0, minutes=0)
         shared = (cell.dataset.name, cell.model.name) if cell.task.frozen else (cell.key,)
         groups.setdefault((cell.task.image, shape, asked.avoid, *shared), []).append((cell, asked))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,15 @@ from suite import architecture, cell, checkpoint, dataset, entry, model
 from suite.cell import Cell
 from suite.dataset import Dataset
 from suite.grid import Grid
-from suite.model import Input, Model
+from suite.model import Input, Model, Weights
+from suite.recipe import Recipe
 from suite.store import Store, read_json, write_json
 from suite.task import Task
 
 Noun = TypeVar("Noun")
+
+
+SEED = re.compile(r"([^~@]+)(?:~(\d+))?")  # what stands behind the @: DATASET, DATASET~SEED
 
 
 def entries(package: str, noun: type[Noun]) -> dict[str, Noun]:
@@ -36,6 +41,7 @@ class Catalog:
 
     def __init__(self, store: Store, runtime: str = "") -> None:
         self.store, self.runtime = store, runtime
+        self.named: dict[str, Dataset] = {}  # data sets that a user named just now: on record once something is sent
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
@@ -53,20 +59,55 @@ class Catalog:
     def grids(self) -> dict[str, Grid]:
         return entries("suite.grids", Grid)
 
+    @cached_property
+    def recipes(self) -> dict[str, Recipe]:
+        return entries("suite.recipes", Recipe)
+
     def task(self, name: str) -> Task:
         return _pick(name, self.tasks, "task")
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of a name: of this checkout, or recorded in the store; Refusal with near names."""
+        if name in self.named:
+            return self.named[name]
         recorded = None if name in self.datasets else _recorded(self.store.data, name)
         return dataset.from_json(recorded) if recorded else _pick(name, self.datasets, "dataset")
 
     def model(self, name: str) -> Model:
-        """The model of a name: of this checkout, recorded in the store, or `random_ARCHITECTURE`."""
+        """The model of a name: of this checkout, recorded in the store, `random_ARCHITECTURE`, or what pre-training
+        makes, RECIPE_ARCHITECTURE@DATASET[~SEED]."""
         if name not in self.models and name.startswith("random_"):
             return random_init(name.removeprefix("random_"))
+        if name not in self.models and "@" in name:
+            return self._pinned(self.product(name))
         recorded = None if name in self.models else _recorded(self.store.weights, name)
         return model.from_json(recorded) if recorded else self._pinned(_pick(name, self.models, "model"))
+
+    def product(self, name: str) -> Model:
+        """What a recipe makes of an architecture and a data set; Refusal with near names. What a recipe means on one
+        data set, an entry NAME@DATASET says."""
+        made_of, _, rest = name.partition("@")
+        title, _, spelled = made_of.partition("_")
+        found = SEED.fullmatch(rest)
+        if not spelled or not found:
+            raise entry.Refusal(f"{name}: what pre-training makes is called RECIPE_ARCHITECTURE@DATASET[~SEED]")
+        data, seed = found.group(1), int(found.group(2) or 0)
+        recipe = self.recipes.get(f"{title}@{data}") or _pick(title, self.recipes, "recipe")
+        wanted = spelled.replace("timm-", "timm:", 1) if spelled.startswith("timm-") else spelled
+        usual = of_architecture(title, wanted)
+        size, made_by = recipe.settings["size"], usual.input
+        made_by = made_by if size == made_by.size else replace(made_by, size=size, resize=size)
+        plain = f"{usual.name}@{data}" + (f"~{seed}" if seed else "")
+        return replace(
+            usual,
+            name=plain,
+            input=replace(made_by, channels=recipe.settings["channels"]),
+            weights=Weights(f"{plain}.safetensors"),
+            init=seed,
+            recipe=recipe,
+            trained_on=data,
+            pretraining=f"{recipe.name} on {data}, here",
+        )
 
     def _pinned(self, one: Model) -> Model:
         """The model with the whole digest of its file in the store, so that another file makes its results stale."""
@@ -91,10 +132,15 @@ class Catalog:
         ours = [name for name, value in found.items() if isinstance(value, dict) and "architecture" in value]
         return {name: self.model(name) for name in ours}
 
+    def products(self) -> dict[str, Model]:
+        """The models that were made here by pre-training, and are in the store."""
+        names = sorted(path.stem for path in self.store.weights.glob("[!.]*@*.safetensors"))
+        return {name: self.model(name) for name in names}
+
     def record(self, cells: list[Cell]) -> None:
         """Writes what users named into the store, so that a job finds a cell by its key alone."""
         for one in {c.model.name: c.model for c in cells}.values():
-            if one.name not in self.models and not one.name.startswith("random_"):
+            if one.name not in self.models and not one.recipe and not one.name.startswith("random_"):
                 _write(self.store.weights / f"{one.name}.json", one)
         for data in {c.dataset.name: c.dataset for c in cells}.values():
             if data.name not in self.datasets:

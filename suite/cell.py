@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from suite.dataset import Dataset
 from suite.model import Model
-from suite.task import Task
+from suite.task import Resources, Task
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,12 @@ class Cell:
     def key(self) -> str:
         """`linear-v1/dtd/moco-v2_resnet50/0`: also the folder of its result under results/."""
         return f"{self.task.label}/{self.dataset.name}/{self.model.name}/{self.seed}"
+
+    @property
+    def resources(self) -> Resources:
+        """What its job asks for: its task's, or, where the model is made, its recipe's."""
+        made = self.task.makes == "weights" and self.model.recipe
+        return self.model.recipe.resources if made and self.model.recipe else self.task.resources
 
 
 @dataclass(frozen=True)

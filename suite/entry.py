@@ -20,10 +20,16 @@ def remark(default: Any = "") -> Any:
     return field(default=default, metadata={"remark": True})
 
 
+def rare(default: Any = None) -> Any:
+    """A field that few entries have: a fact where it is set, and where it is not, as if there were no such field."""
+    return field(default=default, metadata={"rare": default})
+
+
 def as_json(value: Any, *, facts_only: bool = False) -> Any:
     """An entry as plain JSON values; with `facts_only`, without its remarks."""
     if is_dataclass(value) and not isinstance(value, type):
         kept = [f for f in fields(value) if not (facts_only and f.metadata.get("remark"))]
+        kept = [f for f in kept if "rare" not in f.metadata or getattr(value, f.name) != f.metadata["rare"]]
         return {f.name: as_json(getattr(value, f.name), facts_only=facts_only) for f in kept}
     if isinstance(value, Mapping):
         return {str(k): as_json(v, facts_only=facts_only) for k, v in value.items()}

@@ -66,7 +66,7 @@ class Estimate:
         for known in (names, names[:2], names[:1]):
             if known in self._minutes:
                 return self._minutes[known]
-        return cell.task.resources.minutes
+        return cell.resources.minutes
 
     def memory_gb(self, cell: Cell, usual: float) -> float:
         """Host memory to ask for: a power of two above what the task ever used with this model. Only results on this

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from suite.entry import remark
+from suite.entry import rare, remark
+from suite.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Input:
     interpolation: str = "bicubic"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    channels: str = "RGB"
+    channels: str = "RGB"  # "BGR"; "sobel": two channels of edges, of the mean over the normalised colours
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Model:
-    """A backbone: `name` is <title>_<architecture>; without `weights` it is a random initialisation (seed `init`)."""
+    """A backbone: `name` is <title>_<architecture>; without `weights` it is a random initialisation (seed `init`).
+
+    One that is made here by pre-training has its `recipe` and the name of the data set, and is called
+    RECIPE_ARCHITECTURE@DATASET or, of another seed than 0, RECIPE_ARCHITECTURE@DATASET~SEED.
+    """
 
     name: str = remark()
     architecture: str = ""
@@ -46,6 +51,8 @@ class Model:
     input: Input = Input()
     weights: Weights | None = None
     init: int = 0
+    recipe: Recipe | None = rare()
+    trained_on: str = rare("")
     pretraining: str = remark()
     licence: str = remark()
     citation: str = remark()

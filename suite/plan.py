@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from suite import adhoc, architecture, grid
+from suite import adhoc, architecture, grid, product
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.dataset import Dataset
@@ -34,9 +34,10 @@ class Plan:
 def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
     """The cells that `asked` names; `every_model` takes all whose weights are in the store. Refusal on bad input."""
     left_out: list[str] = []
-    tasks = _several(asked.tasks, known.tasks, lambda name: [known.task(name)])
-    if not tasks:
+    named = _several(asked.tasks, known.tasks, lambda name: [known.task(name)])
+    if not named:
         raise Refusal(f"name tasks to run, --tasks A,B, or a study; tasks: {', '.join(known.tasks)}")
+    tasks = [task for task in named if task.makes != "weights"]
     models = (
         _all_here(known, left_out)
         if every_model
@@ -44,9 +45,12 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
     )
     if not models:
         raise Refusal("no model to measure: name some with --models, or bring weights with: launch.py fetch MODEL")
+    made = _pretraining(models, known, asked=len(tasks) < len(named))
     for one in models:
-        if absent := missing_weights(one, known):
+        if (absent := missing_weights(one, known)) and one.name not in {cell.model.name for cell in made}:
             raise Refusal(absent)
+    if not tasks:
+        return Plan(made, left_out)
     bad: list[str] = []
     datasets = _datasets(asked, tasks, known, left_out, bad)
     try:
@@ -65,13 +69,37 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
     cells = grid.cells(tasks, datasets, models, asked.seeds)
     if not asked.datasets:  # then each task is for its own
         cells = [cell for cell in cells if cell.dataset.name in cell.task.datasets]
-    return Plan(cells, left_out, bad)
+    return Plan([*made, *cells], left_out, bad)
+
+
+def _pretraining(models: Sequence[Model], known: Catalog, *, asked: bool) -> list[Cell]:
+    """The cells that make those of the models that a recipe makes: where it was asked for, all; else those that are
+    not in the store. Refusal where a recipe and its architecture or data set do not go together."""
+    if asked and not any(model.recipe for model in models):
+        recipes = ", ".join(name for name in known.recipes if "@" not in name)
+        raise Refusal(f"pretrain takes models that a recipe makes, such as {_example(known)}; recipes: {recipes}")
+    wanted = [model for model in models if model.recipe and (asked or missing_weights(model, known))]
+    for model in wanted:
+        dataset = known.dataset(model.trained_on)
+        if absent := missing_data(dataset, known):
+            raise Refusal(f"{model.name} is to be trained on {absent}")
+        if odd := product.unfit(model, dataset):
+            raise Refusal(odd)
+    return [product.maker(model, known) for model in wanted]
+
+
+def _example(known: Catalog) -> str:
+    recipe = next(iter(known.recipes.values()))
+    return f"{recipe.name}_{recipe.architecture.replace(':', '-')}@imagenet1k"
 
 
 def missing_weights(model: Model, known: Catalog) -> str:
     """Why a model cannot be run now: '' where its weights are there (or where it needs none)."""
     if model.weights is None or (known.store.weights / model.weights.file).is_file():
         return ""
+    if model.recipe:
+        key = product.maker(model, known).key
+        return f"{model.name}: no {known.store.weights / model.weights.file}, though {key} made it; remove that result"
     if Path(model.weights.file).is_absolute():
         return f"{model.name}: its weights are gone from {model.weights.file}"
     return f"{model.name}: no {known.store.weights / model.weights.file}; bring it with: launch.py fetch {model.name}"
@@ -145,7 +173,7 @@ def _several(texts: Iterable[str], known: Mapping[str, Noun], find: Callable[[st
 
 def _all_here(known: Catalog, left_out: list[str]) -> list[Model]:
     here: list[Model] = []
-    for one in {**known.models, **known.recorded_models()}.values():
+    for one in {**known.models, **known.recorded_models(), **known.products()}.values():
         why = "random initialisation: name it to have it" if one.weights is None else missing_weights(one, known)
         if why:
             left_out.append(why if one.name in why else f"{one.name}: {why}")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from suite import entry
 from suite.cell import Cell
+from suite.dataset import Dataset
 from suite.entry import Refusal
+from suite.model import Model
+from suite.task import Task
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,13 @@ class Outcome:
 
 def facts(cell: Cell) -> dict[str, str]:
     """Digests of the three entries of a cell: where one differs from a result's, that result is stale."""
-    return {"task": entry.digest(cell.task), "dataset": entry.digest(cell.dataset), "model": entry.digest(cell.model)}
+    return {noun: fact(cell.task, noun, getattr(cell, noun)) for noun in ("task", "dataset", "model")}
+
+
+def fact(task: Task, noun: str, value: Task | Dataset | Model) -> str:
+    """The digest of one of a cell's entries. The weights that a task makes are what it gives, not what it is given."""
+    made = noun == "model" and task.makes == "weights"
+    return entry.digest(replace(value, weights=None) if made and isinstance(value, Model) else value)
 
 
 def record(cell: Cell, outcome: Outcome, **how: Any) -> dict[str, Any]:

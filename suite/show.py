@@ -66,8 +66,8 @@ def _shown(value: float | str, best: float) -> str:
     return f"[bold]{100 * value:.2f}[/]" if value == best else f"{100 * value:.2f}"
 
 
-def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Table:
-    """The entries of one kind: models, datasets, tasks, grids, layouts, clusters."""
+def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Iterator[Table]:
+    """The entries of one kind: models (and recipes), datasets, tasks, grids, layouts, clusters, images."""
     heads, rows = {
         "models": (("model", "architecture", "dimension", "pre-training", "licence", "in the store"), _models),
         "datasets": (("dataset", "kind", "classes", "images", "metric", "in the store"), _datasets),
@@ -77,16 +77,32 @@ def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Table:
         "clusters": (("cluster",), lambda _: ((name,) for name in clusters)),
         "images": (("image", "file in the store", "digest", "GB", "recipe", "came from"), _images),
     }[what]
+    yield _table(heads, rows(known))
+    if what == "models":
+        shown = ("to be pre-trained", "batch", "epochs", "published linear top-1 on ImageNet", "source")
+        yield _table(shown, _recipes(known))
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     table = Table(*heads)
-    for row in rows(known):
+    for row in rows:
         table.add_row(*(escape(str(value)) for value in row))
     return table
 
 
 def _models(known: Catalog) -> Iterable[tuple[object, ...]]:
-    for one in {**known.models, **known.recorded_models()}.values():
+    for one in {**known.models, **known.recorded_models(), **known.products()}.values():
         here = "needs none" if one.weights is None else "no" if plan.missing_weights(one, known) else "yes"
         yield one.name, one.architecture, one.dimension, one.pretraining, one.licence, here
+
+
+def _recipes(known: Catalog) -> Iterable[tuple[object, ...]]:
+    """What can be pre-trained; those that are for one data set alone are not in a list."""
+    for one in known.recipes.values():
+        if "@" not in one.name:
+            spelled = f"{one.name}_{one.architecture.replace(':', '-')}@DATASET"
+            told = "\n".join(f"{seen.top1:g} ({seen.epochs} epochs, {seen.source})" for seen in one.expected)
+            yield spelled, one.settings["batch"], one.settings["epochs"], told, one.source
 
 
 def _datasets(known: Catalog) -> Iterable[tuple[object, ...]]:

@@ -117,11 +117,29 @@ def test_who_works_with_features_waits_for_them(known: Catalog) -> None:
     assert [bundle.keys[0].split("-")[0] for bundle in chain.tasks[0]] == ["features", "linear"]
 
 
-def test_a_chain_of_three_is_refused(known: Catalog) -> None:
+def test_a_chain_is_one_array_behind_another(known: Catalog) -> None:
     made = bundles(cells(known, "finetune", seeds=(0, 1)), lambda cell: 1.0)
     keys = [bundle.keys[0] for bundle in made]
-    with pytest.raises(Refusal, match="waits for one that waits itself"):
-        arrays(SLURM, made, needs={keys[1]: keys[0], keys[2]: keys[1]})
+    needs = {keys[1]: keys[0], keys[2]: keys[1]}
+    found = arrays(SLURM, made, needs=needs)
+    assert [one.after for one in found] == [None, 0, 1]
+    assert [keys[n] in found[n].tasks[0][0].keys for n in range(3)] == [True] * 3
+    (local,) = arrays(Cluster("local", slots=1), made, needs=needs)
+    order = [key for bundle in local.tasks[0] for key in bundle.keys]
+    assert order.index(keys[0]) < order.index(keys[1]) < order.index(keys[2])
+
+
+def test_many_that_wait_for_one_are_packed_like_any_other(known: Catalog) -> None:
+    (maker, other), waiting = some(500, 500), some(*[5.0] * 5)
+    named = [replace(bundle, cells=(cell,)) for bundle, cell in
+             zip([maker, other, *waiting], cells(known, "finetune", seeds=tuple(range(4))), strict=False)]  # fmt: skip
+    keys = [bundle.keys[0] for bundle in named]
+    needs = dict.fromkeys(keys[2:6], keys[0]) | {keys[6]: keys[1]}
+    makers, first, second = arrays(SLURM, named, needs=needs)
+    assert [len(one.tasks) for one in (makers, first, second)] == [2, 2, 1]
+    assert (first.after, second.after) == (0, 0)
+    packs = [[bundle.keys[0] for bundle in task] for task in first.tasks]
+    assert packs == [keys[2:4], keys[6:7]] and [b.keys[0] for b in second.tasks[0]] == keys[4:6]
 
 
 def test_gpus_bring_their_cpus_and_memory_where_the_entry_says_so() -> None:

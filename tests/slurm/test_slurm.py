@@ -273,6 +273,28 @@ def test_who_needs_what_failed_is_blocked_and_goes_on_when_it_is_mended(run: Run
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+def test_a_model_is_pre_trained_for_those_that_need_it(run: Run, known: Catalog, tmp_path: Path) -> None:
+    """Where there is nothing yet; and where its images cannot be read, the others are blocked, until they can."""
+    photos, digits = tmp_path / "photos", sorted((known.store.data / "digits" / "train").glob("*/*.png"))[:80]
+    photos.mkdir()
+    for number, file in enumerate(digits):
+        shutil.copy(file, photos / f"{number:02d}.png")
+    whole = (photos / "05.png").read_bytes()
+    (photos / "05.png").write_bytes(whole[:-20] + bytes(20))  # as large as before: the same data set
+    grid = ("--tasks", "knn", "--models", f"simclr-short_timm-test_resnet@{photos}", "--datasets", "digits")
+    sent = run("grid", *grid)
+    assert "2 cells: 2 absent" in sent.stdout and "2 arrays" in sent.stdout, sent.stdout + sent.stderr
+    maker, waiting = sorted(status.states(known), reverse=True)
+    now = until(known, "failed", "blocked", run=run)
+    assert (now[maker].name, now[waiting].name) == ("failed", "blocked")
+    assert f"{maker} is failed: bad data" in now[waiting].reason and "05.png" in now[waiting].reason
+    (photos / "05.png").write_bytes(whole)
+    again = run("grid", *grid, "--wait")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert (known.store.weights / f"{maker.split('/')[2]}.safetensors").is_file()
+    assert "submitted" not in run("grid", *grid).stdout
+
+
 def test_two_nodes_give_what_one_process_gives(run: Run, known: Catalog) -> None:
     words = ("--tasks", "finetune-short,finetune-short-2n", "--models", "pixels_8x8", "--datasets", "digits")
     ran = run("grid", *words, "--wait")

@@ -111,7 +111,8 @@ def test_every_entry_is_sound(known: Catalog) -> None:
             same = known.model(f"random_{one.architecture.replace(':', '-')}")
             assert one.dimension == same.dimension
     for task in known.tasks.values():
-        assert (Path(store.__file__).parent.parent / "jobs" / f"{task.program}.py").is_file()
+        program = Path(store.__file__).parent.parent / "jobs" / task.program
+        assert program.with_suffix(".py").is_file() or (program / "__init__.py").is_file()
         assert set(task.datasets) <= set(known.datasets)
         assert task.source
     for grid in known.grids.values():
