@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +59,14 @@ def launch(tmp_path: Path) -> Launch:
         return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | more, cwd=tmp_path)
 
     return run
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Of torch: more would wait for each other where two tests run at a time."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

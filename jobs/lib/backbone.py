@@ -51,10 +51,23 @@ def build(model: Model) -> nn.Module:
         if model.architecture.startswith("timm:"):
             import timm  # one library is loaded, the one that is needed: each takes seconds
 
-            return timm.create_model(model.architecture.removeprefix("timm:"), num_classes=0).eval()
+            more = {"in_chans": 2} if model.input.channels == "sobel" else {}
+            return timm.create_model(model.architecture.removeprefix("timm:"), num_classes=0, **more).eval()
         import torchvision
 
-        return headless(torchvision.models.get_model(model.architecture, weights=None)).eval()
+        network = headless(torchvision.models.get_model(model.architecture, weights=None))
+        return (of_edges(network) if model.input.channels == "sobel" else network).eval()
+
+
+def of_edges(network: nn.Module) -> nn.Module:
+    """The same network, whose first convolution takes two channels, of edges, in place of three."""
+    name, first = next((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
+    parent, _, own = name.rpartition(".")
+    how = {"stride": first.stride, "padding": first.padding, "bias": first.bias is not None}
+    made = nn.Conv2d(2, first.out_channels, first.kernel_size, **how)
+    nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
+    setattr(network.get_submodule(parent), own, made)
+    return network
 
 
 def classifier(model: nn.Module) -> tuple[str, int]:

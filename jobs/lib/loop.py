@@ -44,7 +44,7 @@ class Loop:
             print(f"goes on from step {self.first}", flush=True)
         self._clock, self._said = Clock(workspace.loader), time.monotonic()
 
-    def after(self, step: int, loss: torch.Tensor) -> None:
+    def after(self, step: int, loss: torch.Tensor, more: str = "") -> None:
         """To be called by all ranks after each step: says how it goes, saves what is due. Diverged where the loss is
         not finite; Interrupted, once all is saved, where this process is asked to go."""
         last, leaving = step + 1 == self.steps, self.ranks.any(interrupt.asked())
@@ -53,7 +53,8 @@ class Loop:
         if self.ranks.first:
             if last or leaving or time.monotonic() - self._said > SAID_SECONDS:
                 images = (step + 1 - self.first) * self.batch
-                print(f"step {step + 1}/{self.steps}, loss {loss.item():.4f}, {self._clock.told(images)}", flush=True)
+                told = ", ".join(filter(None, (f"loss {loss.item():.4f}", more, self._clock.told(images))))
+                print(f"step {step + 1}/{self.steps}, {told}", flush=True)
                 self._said = time.monotonic()
             if last or leaving or self._checkpoint.due():
                 parts = {name: part.state_dict() for name, part in self.parts.items()}

@@ -141,6 +141,14 @@ class Ranks:
         """The rows of all ranks, on the CPU, in order."""
         return rows if self.count == 1 else torch.cat(self.all(rows))
 
+    def led(self, rows: torch.Tensor) -> torch.Tensor:
+        """The rows of all ranks, on the CPU, in order, for rank 0 alone; the others get none."""
+        if self.count == 1:
+            return rows
+        parts: list[Any] | None = [None] * self.count if self.first else None
+        dist.gather_object(rows, parts)
+        return torch.cat(parts) if parts else rows[:0]
+
     def all(self, value: Value) -> list[Value]:
         """The values of all ranks, in order."""
         if self.count == 1:

@@ -1,12 +1,10 @@
-"""What tests of the jobs share: a store with the scenes of digits, and one thread."""
+"""What tests of the jobs share: a store with the scenes of digits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from suite import fetch
 from suite.catalog import Catalog
@@ -27,12 +25,3 @@ def catalog(scenes: Store, tmp_path: Path) -> Catalog:
     store.data.mkdir(parents=True)
     (store.data / "digit-scenes").symlink_to(scenes.data / "digit-scenes")
     return Catalog(store)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Of torch: more would wait for each other where two tests run at a time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -1,0 +1,226 @@
+"""Views: random views of an image, from which a method learns without labels.
+
+What torchvision's transforms draw and do, but colours are worked on in float32 and rounded once, at the end; a view is
+a pure function of (image, state of the generator). All is in a few large calls that let go of the interpreter's lock:
+views are made in threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import rotate
+
+from jobs.lib.failure import BadTask
+
+LUMA = torch.tensor((0.299, 0.587, 0.114))  # ITU-R 601-2, PIL's and torchvision's
+BLOCK = 32  # rows of a blur that are made at once
+PUBLISHED = {"patch": 64, "cell": 85, "short": 292}  # of relative-loc, in pixels
+
+
+@dataclass(frozen=True)
+class View:
+    """A kind of view, of which an image has `count`; what is not named does not happen, but for crop and flip.
+
+    size, area, ratio, interpolation   random resized crop to size x size; area as a part of the image's
+    flip, grey, blur, solarise         probabilities; sigma of the blur, in pixels, is uniform in `sigma`
+    jitter, jitter_p                   most change of brightness, contrast, saturation, hue (in turns); probability
+    rotate                             the largest angle, in degrees
+    patches                            instead of all that: nine patches, of `size`; of the rest only `grey` applies
+    """
+
+    count: int = 1
+    size: int = 224
+    area: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: str = "bilinear"
+    flip: float = 0.5
+    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    jitter_p: float = 1.0
+    grey: float = 0.0
+    blur: float = 0.0
+    sigma: tuple[float, float] = (0.1, 2.0)
+    solarise: float = 0.0
+    rotate: float = 0.0
+    patches: bool = False
+
+
+OF_PATCHES = {"count", "size", "interpolation", "grey", "patches"}
+
+
+class Views:
+    """All views of an image, by the mappings that a recipe has in `views`."""
+
+    def __init__(self, specs: Sequence[Mapping[str, Any]]) -> None:
+        self.views = [_view(spec) for spec in specs]
+
+    def __call__(self, image: np.ndarray, draw: np.random.Generator) -> list[Tensor]:
+        """uint8, in the order of specs and counts: 3 x S x S, or 9 x 3 x S x S of patches; `image` is H x W x 3."""
+        return [
+            patches(image, view, draw) if view.patches else augmented(image, view, draw)
+            for view in self.views
+            for _ in range(view.count)
+        ]
+
+
+def _view(spec: Mapping[str, Any]) -> View:
+    known = OF_PATCHES if spec.get("patches") else {field.name for field in fields(View)}
+    if unknown := sorted(key for key in spec if key not in known and (spec[key] or not spec.get("patches"))):
+        raise BadTask(f"a view cannot have {', '.join(unknown)}: it has {', '.join(sorted(known))}")
+    return View(**spec)
+
+
+def augmented(image: np.ndarray, view: View, draw: np.random.Generator) -> Tensor:
+    """3 x size x size uint8: crop, flip, rotation, jitter, grey, blur, solarisation."""
+    pixels = crop(image, view, draw)
+    if draw.random() < view.flip:
+        pixels = pixels.flip(-1)
+    if view.rotate:
+        pixels = rotate(pixels, draw.uniform(-view.rotate, view.rotate))
+    jittered = any(view.jitter) and draw.random() < view.jitter_p
+    greyed, blurred = draw.random() < view.grey, draw.random() < view.blur
+    if jittered or greyed or blurred:
+        values = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+        if jittered:
+            jitter(values, view.jitter, draw)
+        if greyed:
+            values = luma(values)
+        if blurred:
+            values = gaussian(values, draw.uniform(*view.sigma))
+        pixels = values.round().to(torch.uint8)
+    if draw.random() < view.solarise:
+        pixels = torch.minimum(pixels, ~pixels)  # 255 - x from 128 on: the lesser of both
+    return pixels.expand(3, -1, -1).contiguous()
+
+
+def crop(image: np.ndarray, view: View, draw: np.random.Generator) -> Tensor:
+    """A random resized crop (Szegedy et al., 2015): 3 x size x size uint8."""
+    top, left, height, width = box(*image.shape[:2], view, draw)
+    return _resized(image[top : top + height, left : left + width], (view.size, view.size), view.interpolation)
+
+
+def box(height: int, width: int, view: View, draw: np.random.Generator) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a crop: the first of ten draws that fits, or, as torchvision has it, the largest
+    central one of an allowed ratio."""
+    low, high = view.ratio
+    areas = height * width * draw.uniform(*view.area, 10)
+    ratios = np.exp(draw.uniform(math.log(low), math.log(high), 10))
+    ws, hs = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
+    fits = np.flatnonzero((ws > 0) & (ws <= width) & (hs > 0) & (hs <= height))
+    if len(fits):
+        h, w = int(hs[fits[0]]), int(ws[fits[0]])
+        return int(draw.integers(height - h + 1)), int(draw.integers(width - w + 1)), h, w
+    h, w = min(height, max(1, round(width / low))), min(width, max(1, round(height * high)))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def patches(image: np.ndarray, view: View, draw: np.random.Generator) -> Tensor:
+    """9 x 3 x size x size uint8: one patch of each cell of a 3 x 3 grid, in raster order (Doersch et al., 2015)."""
+    cell, short = (round(view.size * PUBLISHED[part] / PUBLISHED["patch"]) for part in ("cell", "short"))
+    height, width = image.shape[:2]
+    least = min(height, width)
+    pixels = _resized(image, (short * height // least, short * width // least), view.interpolation)
+    top, left = (int(draw.integers(side - 3 * cell + 1)) for side in pixels.shape[1:])
+    tops, lefts = draw.integers(cell - view.size + 1, size=(2, 9)).tolist()
+    if draw.random() < view.grey:
+        pixels = luma(pixels.float()).round().to(torch.uint8).expand(3, -1, -1)
+    corners = [(top + i // 3 * cell + tops[i], left + i % 3 * cell + lefts[i]) for i in range(9)]
+    return torch.stack([pixels[:, y : y + view.size, x : x + view.size] for y, x in corners])
+
+
+def _resized(image: np.ndarray, size: tuple[int, int], interpolation: str) -> Tensor:
+    """3 x height x width uint8 of H x W x 3, with antialiasing. torch's kernel for uint8 takes the image as it lies."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)
+    if image.shape[:2] == size:
+        return pixels
+    return torch.nn.functional.interpolate(pixels[None], size=size, mode=interpolation, antialias=True)[0]
+
+
+def luma(values: Tensor) -> Tensor:
+    """1 x H x W: the grey of 3 x H x W float32."""
+    return (LUMA @ values.reshape(3, -1)).view(1, *values.shape[1:])
+
+
+def jitter(values: Tensor, most: Sequence[float], draw: np.random.Generator) -> None:
+    """Changes brightness, contrast, saturation and hue of 3 x H x W float32 (0 to 255), in place, in a random order."""
+    for which in draw.permutation(4):
+        if amount := most[which]:
+            low, high = (-amount, amount) if which == 3 else (max(0.0, 1 - amount), 1 + amount)
+            CHANGES[which](values, draw.uniform(low, high))
+
+
+def brightness(values: Tensor, factor: float) -> None:
+    values.mul_(factor).clamp_(0, 255)
+
+
+def contrast(values: Tensor, factor: float) -> None:
+    """Away from, or towards, the mean of the image's grey."""
+    mean = float(LUMA @ values.mean((1, 2)))
+    values.mul_(factor).add_(mean * (1 - factor)).clamp_(0, 255)
+
+
+def saturation(values: Tensor, factor: float) -> None:
+    """Away from, or towards, each pixel's grey."""
+    values.lerp_(luma(values), 1 - factor).clamp_(0, 255)
+
+
+def hue(values: Tensor, turns: float) -> None:
+    """Turns the hue, keeping each pixel's largest and least value, as a change of H in HSV does.
+
+    With the values scaled to 0 ... 1 for each pixel, its hue, in sixths of a turn from red, is 1 + g + b - r, counted
+    towards green where g > b and towards blue otherwise; and each channel is a trapezoid of the distance of the hue
+    from its own colour. So there are no cases to tell apart, which would cost more than all the rest.
+    """
+    r, g, b = values
+    least = torch.minimum(torch.minimum(r, g), b)
+    chroma = torch.maximum(torch.maximum(r, g), b).sub_(least)
+    place = (g + b).sub_(r).sub_(least).div_(chroma.clamp_min(1e-3)).add_(1).copysign_(g - b)
+    # Shifts between -3 and 3, so that distances are at most 6, a whole turn: one fold is enough.
+    shifts = torch.tensor([(6 * turns - own + 3) % 6 - 3 for own in (0, 2, 4)]).view(3, 1, 1)
+    waves = (place + shifts).abs_().sub_(3).abs_().clamp_(1, 2)
+    torch.addcmul(least.sub_(chroma), chroma, waves, out=values)
+
+
+CHANGES: tuple[Callable[[Tensor, float], None], ...] = (brightness, contrast, saturation, hue)
+
+
+def gaussian(values: Tensor, sigma: float) -> Tensor:
+    """C x S x S float32, blurred with a kernel of a tenth of the side (23 of 224), reflecting at the edges.
+
+    Weights beyond four sigmas are left out: together they are less than 1e-4. Each direction is a product with a matrix
+    that has the kernel in every row, in blocks, most of it being zero; BLAS is faster at that than convolutions are.
+    """
+    channels, side = values.shape[:2]
+    radius = min(int(0.1 * side) // 2, math.ceil(4 * sigma))
+    if radius == 0:
+        return values
+    weights, made = _band(side, sigma, radius), torch.empty(side, channels * side)
+    rows = values.transpose(0, 1).reshape(side, -1)  # with all channels in a row, one product does for all
+    spans = [
+        (a, min(a + BLOCK, side), max(a - radius, 0), min(a + BLOCK + radius, side)) for a in range(0, side, BLOCK)
+    ]
+    for a, z, low, high in spans:
+        torch.mm(weights[a:z, low:high], rows[low:high], out=made[a:z])
+    made, rows = made.view(-1, side), rows.view(-1, side)
+    for a, z, low, high in spans:
+        torch.mm(made[:, low:high], weights[a:z, low:high].t(), out=rows[:, a:z])
+    return rows.view(side, channels, side).transpose(0, 1)
+
+
+def _band(side: int, sigma: float, radius: int) -> Tensor:
+    """S x S: row i has the kernel around column i, and what would be outside mirrored at the edge."""
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    wide = side + 2 * radius
+    flat = torch.zeros(side * (wide + 1))
+    flat.as_strided((side, len(kernel)), (wide + 1, 1)).copy_(torch.from_numpy(kernel / kernel.sum()))
+    padded = flat[: side * wide].view(side, wide)
+    band = padded[:, radius : radius + side]
+    band[:, 1 : radius + 1] += padded[:, :radius].flip(1)
+    band[:, side - 1 - radius : side - 1] += padded[:, radius + side :].flip(1)
+    return band
