@@ -1,4 +1,4 @@
-"""The demo: three networks without pre-training and raw pixels, on scans of digits, alone and in scenes; minutes."""
+"""The demo: a network that was pre-trained in two ways or not at all, and raw pixels, on handwritten digits."""
 
 from suite.grid import Grid
 
@@ -8,7 +8,10 @@ DEMO = Grid(
         *("linear", "knn", "fewshot", "finetune-short"),
         *("segmentation-linear", "segmentation-short", "detection-lite-short", "detection-short"),
     ),
-    models=("pixels_8x8", "random-32px_resnet18", "random-32px_timm-resnet10t", "random-32px_timm-convnext_atto"),
+    models=(
+        *("pixels_8x8", "random-32px_timm-resnet10t"),
+        *("simclr_timm-resnet10t@digits", "rotation_timm-resnet10t@digits"),
+    ),
     datasets=("digits", "digit-scenes", "digit-scenes-masks"),
-    title="What transfers from nothing: random networks and raw pixels on handwritten digits",
+    title="What pre-training is worth: SimCLR and rotation against random weights and raw pixels on handwritten digits",
 )
