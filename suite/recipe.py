@@ -79,8 +79,8 @@ COMMON: Mapping[str, Any] = {
 # What the short recipes have, for thousands of small images and a laptop; they are ours, and no paper's.
 SMALL: Mapping[str, Any] = {
     "size": 32,
-    "batch": 64,
-    "published_batch": 64,
+    "batch": 32,
+    "published_batch": 32,
     "epochs": 30,
     "optimizer": "sgd",
     "learning_rate": 0.06,

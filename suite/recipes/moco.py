@@ -54,11 +54,12 @@ MOCO_V2 = Recipe(
     ),
     source="Chen, Fan, Girshick and He, 2020 (arXiv 2003.04297); the settings of MMSelfSup",
 )
+# A queue of an eighth of a thousand images: a longer one has an image's own earlier keys among its negatives.
 QUICK: dict[str, Any] = {
     "schedule": "cosine",
-    "queue": 512,
+    "queue": 128,
     "ema": 0.99,
-    "temperature": 0.1,
+    "temperature": 0.2,
     "views": (VIEW | {"size": 32, "blur": 0.0},),
 }
 MOCO_V1_SHORT = replace(MOCO_V1, name="moco-v1-short", settings={**FIRST_SETTINGS, **SMALL, **QUICK}, **OURS)

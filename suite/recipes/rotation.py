@@ -37,5 +37,7 @@ QUICK: dict[str, Any] = {
 }
 ROTATION_SHORT = replace(ROTATION, name="rotation-short", settings={**SETTINGS, **SMALL, **QUICK}, **OURS)
 DIGITS = replace(
-    ROTATION_SHORT, name="rotation@digits", settings={**ROTATION_SHORT.settings, "epochs": 12, "drops": (6, 10)}
+    ROTATION_SHORT,
+    name="rotation@digits",
+    settings={**ROTATION_SHORT.settings, "epochs": 12, "drops": (6, 10), "batch": 64, "published_batch": 64},
 )
