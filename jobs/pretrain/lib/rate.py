@@ -70,7 +70,7 @@ def optimizer_of(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim
         return torch.optim.AdamW(made, lr=0.0, betas=settings["betas"], fused=True)
     if settings["optimizer"] == "lars":
         return LARS(made, lr=0.0)
-    return torch.optim.SGD(made, lr=0.0, fused=True)
+    return torch.optim.SGD(made, lr=0.0)  # fused, it cannot have a parameter whose gradient comes later than others'
 
 
 def _kinds(network: nn.Module) -> list[tuple[str, nn.Parameter, str]]:
