@@ -9,8 +9,8 @@ DEMO = Grid(
         *("segmentation-linear", "segmentation-short", "detection-lite-short", "detection-short"),
     ),
     models=(
-        *("pixels_8x8", "random-32px_timm-resnet10t"),
-        *("simclr_timm-resnet10t@digits", "rotation_timm-resnet10t@digits"),
+        *("pixels_8x8", "random-32px_timm-test_resnet"),
+        *("simclr_timm-test_resnet@digits", "rotation_timm-test_resnet@digits"),
     ),
     datasets=("digits", "digit-scenes", "digit-scenes-masks"),
     title="What pre-training is worth: SimCLR and rotation against random weights and raw pixels on handwritten digits",
