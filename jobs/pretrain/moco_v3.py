@@ -15,11 +15,12 @@ from jobs.lib.ranks import Ranks
 from jobs.pretrain.lib import across, vit
 from jobs.pretrain.lib.contrast import units
 from jobs.pretrain.lib.heads import mlp
-from jobs.pretrain.lib.method import Batch, Method, Setting, spread
-from jobs.pretrain.lib.momentum import copied, follow, rising
+from jobs.pretrain.lib.method import Setting
+from jobs.pretrain.lib.mirrored import Mirrored
+from jobs.pretrain.lib.momentum import copied
 
 
-class MoCoV3(Method):
+class MoCoV3(Mirrored):
     accumulates = False  # the batch's other keys are the negatives
 
     def __init__(self, backbone: nn.Module, setting: Setting) -> None:
@@ -32,18 +33,8 @@ class MoCoV3(Method):
         self.predictor = mlp(widths, last_norm=s["predictor_norm"], last_affine=False)
         self.slow = copied(backbone, self.projector)
 
-    def loss(self, batch: Batch) -> Tensor:
-        # One view after the other: they are made differently, and batch norm has statistics for each.
-        projected = [self.projector(self.backbone(view)) for view in batch.views]
-        one, two = (self.predictor(outputs) for outputs in projected)
-        with torch.no_grad():
-            its_one, its_two = (self.slow(view) for view in batch.views)
-        self.watch(spread=spread(projected[0]), key_spread=spread(its_one))
-        temperature, ranks = self.setting.settings["temperature"], self.setting.ranks
-        return contrast(one, its_two, temperature, ranks) + contrast(two, its_one, temperature, ranks)
-
-    def after(self, progress: float) -> None:
-        follow(self.slow, (self.backbone, self.projector), rising(self.setting.settings["ema"], progress))
+    def cost(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return contrast(predictions, targets, self.setting.settings["temperature"], self.setting.ranks)
 
 
 def contrast(queries: Tensor, keys: Tensor, temperature: float, ranks: Ranks) -> Tensor:

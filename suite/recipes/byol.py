@@ -4,17 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from suite.recipe import COMMON, OURS, SMALL, Expected, Recipe
+from suite.recipes.moco_v3 import VIEWS as MOCO_V3_VIEWS
 
-VIEW: dict[str, Any] = {
-    "count": 1,
-    "size": 224,
-    "area": (0.08, 1.0),
-    "jitter": (0.4, 0.4, 0.2, 0.1),
-    "jitter_p": 0.8,
-    "grey": 0.2,
-}
-VIEW |= {"interpolation": "bicubic"}
-VIEWS = (VIEW | {"blur": 1.0}, VIEW | {"blur": 0.1, "solarise": 0.2})
+VIEWS = tuple(view | {"interpolation": "bicubic"} for view in MOCO_V3_VIEWS)
 SETTINGS: dict[str, Any] = {
     **COMMON,
     "views": VIEWS,

@@ -4,16 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from suite.recipe import COMMON, OURS, SMALL, Expected, Recipe
+from suite.recipes.moco import VIEW
 
-VIEW: dict[str, Any] = {
-    "count": 2,
-    "size": 224,
-    "area": (0.2, 1.0),
-    "jitter": (0.4, 0.4, 0.4, 0.1),
-    "jitter_p": 0.8,
-    "grey": 0.2,
-}
-VIEW |= {"blur": 0.5}
 SETTINGS: dict[str, Any] = {
     **COMMON,
     "views": (VIEW,),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
@@ -138,7 +138,7 @@ class Trainer:
         if self.settings["precision"] != "float32":
             kind = getattr(torch, self.settings["precision"])
             both.enter_context(torch.autocast(self.workspace.device.type, kind))
-        return both if self.settings["synced"] or self.settings["precision"] != "float32" else nullcontext()
+        return both
 
     def _batches(self, epoch: int, first: int) -> Iterator[list[Batch]]:
         """This rank's part of every batch of an epoch from a step on, in turns."""
