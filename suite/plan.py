@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from suite import adhoc, architecture, grid, product
+from suite import adhoc, architecture, grid, product, result
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.dataset import Dataset
@@ -85,7 +85,23 @@ def _pretraining(models: Sequence[Model], known: Catalog, *, asked: bool) -> lis
             raise Refusal(f"{model.name} is to be trained on {absent}")
         if odd := product.unfit(model, dataset):
             raise Refusal(odd)
-    return [product.maker(model, known) for model in wanted]
+    made = [product.maker(model, known) for model in wanted]
+    for cell in [] if asked else [product.maker(model, known) for model in models if model.recipe]:
+        _refuse_odd_product(cell, known)
+    return made
+
+
+def _refuse_odd_product(cell: Cell, known: Catalog) -> None:
+    """Refuses weights that another recipe made than today's of that name; and those that are gone, though made."""
+    found = result.read(known.store.results, cell.key)
+    gone = missing_weights(cell.model, known)
+    if found and gone:
+        raise Refusal(gone)
+    if found and found["facts"] != result.facts(cell):
+        raise Refusal(
+            f"{cell.model.name}: its recipe, task or data set changed since {cell.key} made it; to make it anew: "
+            f"launch.py grid --tasks pretrain --models {cell.model.name} --stale"
+        )
 
 
 def _example(known: Catalog) -> str:

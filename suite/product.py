@@ -56,7 +56,7 @@ def unfit(model: Model, dataset: Dataset) -> str:
         return f"{model.name}: {recipe.name} takes {what[recipe.takes]}, such as {recipe.architecture}"
     images, batch = dataset.counts.get("train", 0), recipe.settings["batch"]
     if images < batch:
-        short = f"; {recipe.method.replace('_', '-')}-short takes less" if not recipe.name.endswith("-short") else ""
+        short = "" if recipe.name.endswith("-short") else "; recipes that end with -short take less"
         return f"{model.name}: {dataset.name} has {images} images to train on, less than one batch of {batch}{short}"
     return ""
 

@@ -15,6 +15,7 @@ from suite.entry import Refusal
 from suite.grid import Grid
 from suite.model import Model
 from suite.recipe import COMMON
+from suite.store import write_json
 
 METHODS = {
     *("relative_loc", "rotation", "deepcluster", "npid", "odc", "moco", "moco_v3", "simclr", "byol", "swav"),
@@ -83,7 +84,7 @@ def test_what_a_recipe_means_on_one_data_set(here: Catalog) -> None:
         ("simclr_resnet18@digts", "unknown dataset 'digts'; did you mean digits"),
         ("mae-short_resnet18@digits", "mae-short takes a plain vision transformer, such as timm:"),
         ("densecl_timm-vit_tiny_patch16_224@digits", "densecl@digits takes a (ResNet|CNN)"),
-        ("swav-4096_resnet18@digits", r"digits has \d+ images to train on, less than one batch of 4096; swav-short"),
+        ("swav-4096_resnet18@digits", r"digits has \d+ images to train on, less than one batch of 4096; .*-short"),
     ],
 )
 def test_bad_names_are_refused_before_the_queue(name: str, message: str, here: Catalog) -> None:
@@ -109,6 +110,23 @@ def test_what_is_in_the_store_is_not_trained_again_unless_that_is_asked(here: Ca
     assert planned(here, name, "pretrain") == [f"pretrain-v1/digits/{name}/1"]
     assert planned(here, name, "pretrain,linear") == [f"pretrain-v1/digits/{name}/1", f"linear-v1/digits/{name}/0"]
     assert name in here.products()
+
+
+def test_weights_of_another_recipe_and_those_that_are_gone_are_refused(here: Catalog) -> None:
+    name = "simclr_resnet18@digits"
+    file = here.store.weights / f"{name}.safetensors"
+    file.write_bytes(b"there")
+    cell = product.maker(here.model(name), here)
+    path = here.store.results / cell.key / "result.json"
+    write_json(path, {"facts": result.facts(cell)})
+    assert planned(here, name) == [f"linear-v1/digits/{name}/0"]
+    write_json(path, {"facts": result.facts(cell) | {"model": "another"}})
+    with pytest.raises(Refusal, match=f"changed since {cell.key} made it; .*--tasks pretrain --models {name} --stale"):
+        planned(here, name)
+    assert planned(here, name, "pretrain") == [cell.key]
+    file.unlink()
+    with pytest.raises(Refusal, match=f"though {cell.key} made it; remove that result"):
+        planned(here, name)
 
 
 def test_pretrain_takes_recipes_alone(here: Catalog) -> None:
