@@ -18,29 +18,40 @@ def random_crop(
 ) -> torch.Tensor:
     """3 x size x size uint8: a random resized crop (Szegedy et al., 2015), flipped left to right half of the time."""
     top, left, height, width = box(*image.shape[:2], draw, scale)
-    pixels = torch.from_numpy(image[top : top + height, left : left + width]).permute(2, 0, 1)
-    size = (made_by.size, made_by.size)
-    if (height, width) != size:
-        pixels = torch.nn.functional.interpolate(
-            pixels[None], size=size, mode=made_by.interpolation, antialias=True, align_corners=False
-        )[0]
+    pixels = resized(
+        image[top : top + height, left : left + width], (made_by.size, made_by.size), made_by.interpolation
+    )
     return pixels.flip(-1) if flip and draw.random() < 0.5 else pixels
 
 
-def box(height: int, width: int, draw: np.random.Generator, scale: tuple[float, float]) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of a crop with area in `scale` of the image's and aspect ratio in 3/4 ... 4/3.
+def box(
+    height: int,
+    width: int,
+    draw: np.random.Generator,
+    scale: tuple[float, float],
+    ratios: tuple[float, float] = RATIO,
+) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a crop with area in `scale` of the image's and width / height in `ratios`.
 
     After ten draws that do not fit, the largest central crop with an allowed ratio, as torchvision does.
     """
     for _ in range(10):
         area = height * width * draw.uniform(*scale)
-        ratio = math.exp(draw.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
+        ratio = math.exp(draw.uniform(math.log(ratios[0]), math.log(ratios[1])))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             return int(draw.integers(height - h + 1)), int(draw.integers(width - w + 1)), h, w
-    w = min(width, round(height * RATIO[1]))
-    h = min(height, round(width / RATIO[0]))
+    w = min(width, max(1, round(height * ratios[1])))
+    h = min(height, max(1, round(width / ratios[0])))
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+def resized(image: np.ndarray, size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    """3 x height x width uint8 of H x W x 3, with antialiasing. torch's kernel for uint8 takes the image as it lies."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)
+    if image.shape[:2] == size:
+        return pixels
+    return torch.nn.functional.interpolate(pixels[None], size=size, mode=interpolation, antialias=True)[0]
 
 
 def distorted(image: np.ndarray, draw: np.random.Generator) -> np.ndarray:

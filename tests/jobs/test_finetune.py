@@ -126,6 +126,8 @@ def test_the_crop_is_drawn_as_published() -> None:
     assert area.max() > 0.9
     assert 0.7 < ratio.min() < 0.78
     assert 1.28 < ratio.max() < 1.4
+    assert abs(np.log(ratio[area < 0.5]).mean()) < 0.02  # log-uniform, where all ratios fit
+    assert len(set(left)) > 200
 
 
 def test_a_view_depends_on_its_generator_alone() -> None:

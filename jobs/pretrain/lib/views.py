@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import rotate
 
+from jobs.lib.augment import box, resized
 from jobs.lib.failure import BadTask
 
 LUMA = torch.tensor((0.299, 0.587, 0.114))  # ITU-R 601-2, PIL's and torchvision's
@@ -101,23 +102,8 @@ def augmented(image: np.ndarray, view: View, draw: np.random.Generator) -> Tenso
 
 def crop(image: np.ndarray, view: View, draw: np.random.Generator) -> Tensor:
     """A random resized crop (Szegedy et al., 2015): 3 x size x size uint8."""
-    top, left, height, width = box(*image.shape[:2], view, draw)
-    return _resized(image[top : top + height, left : left + width], (view.size, view.size), view.interpolation)
-
-
-def box(height: int, width: int, view: View, draw: np.random.Generator) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of a crop: the first of ten draws that fits, or, as torchvision has it, the largest
-    central one of an allowed ratio."""
-    low, high = view.ratio
-    areas = height * width * draw.uniform(*view.area, 10)
-    ratios = np.exp(draw.uniform(math.log(low), math.log(high), 10))
-    ws, hs = np.rint(np.sqrt(areas * ratios)), np.rint(np.sqrt(areas / ratios))
-    fits = np.flatnonzero((ws > 0) & (ws <= width) & (hs > 0) & (hs <= height))
-    if len(fits):
-        h, w = int(hs[fits[0]]), int(ws[fits[0]])
-        return int(draw.integers(height - h + 1)), int(draw.integers(width - w + 1)), h, w
-    h, w = min(height, max(1, round(width / low))), min(width, max(1, round(height * high)))
-    return (height - h) // 2, (width - w) // 2, h, w
+    top, left, height, width = box(*image.shape[:2], draw, view.area, view.ratio)
+    return resized(image[top : top + height, left : left + width], (view.size, view.size), view.interpolation)
 
 
 def patches(image: np.ndarray, view: View, draw: np.random.Generator) -> Tensor:
@@ -125,21 +111,13 @@ def patches(image: np.ndarray, view: View, draw: np.random.Generator) -> Tensor:
     cell, short = (round(view.size * PUBLISHED[part] / PUBLISHED["patch"]) for part in ("cell", "short"))
     height, width = image.shape[:2]
     least = min(height, width)
-    pixels = _resized(image, (short * height // least, short * width // least), view.interpolation)
+    pixels = resized(image, (short * height // least, short * width // least), view.interpolation)
     top, left = (int(draw.integers(side - 3 * cell + 1)) for side in pixels.shape[1:])
     tops, lefts = draw.integers(cell - view.size + 1, size=(2, 9)).tolist()
     if draw.random() < view.grey:
         pixels = luma(pixels.float()).round().to(torch.uint8).expand(3, -1, -1)
     corners = [(top + i // 3 * cell + tops[i], left + i % 3 * cell + lefts[i]) for i in range(9)]
     return torch.stack([pixels[:, y : y + view.size, x : x + view.size] for y, x in corners])
-
-
-def _resized(image: np.ndarray, size: tuple[int, int], interpolation: str) -> Tensor:
-    """3 x height x width uint8 of H x W x 3, with antialiasing. torch's kernel for uint8 takes the image as it lies."""
-    pixels = torch.from_numpy(image).permute(2, 0, 1)
-    if image.shape[:2] == size:
-        return pixels
-    return torch.nn.functional.interpolate(pixels[None], size=size, mode=interpolation, antialias=True)[0]
 
 
 def luma(values: Tensor) -> Tensor:
