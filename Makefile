@@ -15,7 +15,7 @@ demo: .venv/.mmseg .venv/.detectron2  ## the embedded grid: prints its table and
 	$(RUN) launch.py --store $(STORE) gather
 
 test: .venv/.tests .venv/.mmseg .venv/.detectron2   ## all tests; PYTEST="-k solver" chooses some
-	$(RUN) -m pytest -n 2 --dist loadscope $(PYTEST)
+	OMP_WAIT_POLICY=PASSIVE $(RUN) -m pytest -n 2 --dist loadscope $(PYTEST)
 
 lint: .venv/.tests
 	$(RUN) -m ruff check .

@@ -132,11 +132,7 @@ def grid_command(
     """Submit what is missing of a grid: a STUDY, or --tasks x --models x --datasets x --seeds. Exit code 1 if a folder
     of data cannot be read (the others go on), if cells are blocked, or, with --wait, if any failed; but not for cells
     of a STUDY that are blocked for want of a package that only some of its tasks need."""
-    from slurm import preview, status, work
-    from suite import attempt, fetch
-
     cluster, known = setup()
-    cluster = cluster if pack is None else replace(cluster, pack=pack)
     if study and study not in known.grids:
         raise near(study, known.grids, "study")
     given = Grid(
@@ -146,48 +142,30 @@ def grid_command(
         seeds=plan.numbers(seeds),
     )
     asked = plan.merged(known.grids[study] if study else None, given)
-    if not dry_run:
-        named = {*asked.datasets, *(model.partition("@")[2].partition("~")[0] for model in asked.models)}
-        for name in sorted(named.intersection(fetch.EMBEDDED)):
-            fetch.EMBEDDED[name](known.store.data / known.datasets[name].path)
-    planned = plan.plan(asked, known, every_model=models == "*" or not asked.models)
-    look = status.Look()
-    if build and cluster.runtime and not dry_run:
-        before = status.states(known, [cell.key for cell in planned.cells], look=look)
-        for name in sorted({cell.task.image for cell in planned.cells if before[cell.key].name != "done"}):
-            _get(cluster, known.store, name)
-    # Two grids at once: the second sees what the first has sent.
-    with nullcontext() if dry_run else lock(known.store.logs / ".submitting"):
-        now = status.states(known, [cell.key for cell in planned.cells], look=look)
-        again = {"absent", "failed", "blocked"} | ({"stale"} if stale else set())
-        todo = [cell for cell in planned.cells if now[cell.key].name in again]
-        why = work.blocked(cluster, known.store, todo)
-        blocked = [cell for cell in todo if cell.key in why]
-        now |= {key: status.State("blocked", told["message"]) for key, told in why.items()}
-        optional = {key for key, told in why.items() if told["kind"] == attempt.NO_PACKAGE}
-        if not study or tasks or len(optional) == len(planned.cells):
-            optional = set()  # these are what was asked for
-        todo = [cell for cell in todo if cell.key not in why]
-        made = work.Work.asked(cluster, known.store, todo, among=planned.cells, dry=dry_run)
-        summary = preview.summary(planned, now, made)
-        for line in [*summary, *work.reasons(why), *work.outdated(cluster, known.store, todo)]:
-            click.echo(line)
-        if dry_run:
-            click.echo("\n".join(preview.details(cluster, known.store, planned, now, made)))
-        else:
-            known.record([*todo, *blocked])
-            work.block(known.store, why)
-        if todo and not dry_run:
-            from slurm.submit import submit
+    cluster = cluster if pack is None else replace(cluster, pack=pack)
+    every = models == "*" or not asked.models
+    # Of a study, cells may be blocked for want of a package that only some of its tasks need.
+    lenient = bool(study and not tasks)
+    sys.exit(
+        _run(cluster, known, asked, every=every, lenient=lenient, stale=stale, build=build, dry=dry_run, wait=wait)[1]
+    )
 
-            sent = submit(cluster, known.store, made, asked=True)
-            click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
-    wrong = bool(planned.bad or why.keys() - optional)
-    if wait and not dry_run:
-        wrong = _wait(known, planned.cells, optional) or wrong
-    elif not dry_run:
-        _tend(known, now, status.Look())
-    sys.exit(wrong)
+
+@main.command("verify")
+@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
+@click.option("--datasets", metavar="A,B", required=True, help="Labelled images, such as imagenet:PATH.")
+@somewhere
+def verify_command(names: tuple[str, ...], datasets: str) -> None:
+    """Check models on labelled images, by the classifier that their checkpoints have or else by k-NN, beside what was
+    published. Exit code 1 if one disagrees, or could not be measured."""
+    from suite import show
+
+    cluster, known = setup()
+    asked = Grid(tasks=("verify",), models=names, datasets=plan.words(datasets))
+    cells, wrong = _run(cluster, known, asked, stale=True, wait=True, shown=False)
+    found = [one for cell in cells if (one := result.read(known.store.results, cell.key))]
+    _console().print(show.verified(found))
+    sys.exit(wrong or any(one["details"]["agrees"] is False for one in found))
 
 
 @main.command("status")
@@ -252,23 +230,34 @@ def list_command(what: str) -> None:
 
 @main.command("fetch")
 @click.argument("names", nargs=-1, required=True)
+@click.option("--mirror", type=click.Path(path_type=Path), help="Take published files from this folder: no internet.")
+@click.option("--from", "given", type=click.Path(path_type=Path), help="The published file, brought with a browser.")
 @somewhere
-def fetch_command(names: tuple[str, ...]) -> None:
-    """Bring digits, a model's weights, or timm:NAME?pretrained into the store. One failure doesn't stop the others."""
+def fetch_command(names: tuple[str, ...], mirror: Path | None, given: Path | None) -> None:
+    """Bring a model's published weights and convert them once: NAMES of models, of families (cog, ssl-transfer, trex,
+    imagenet21k-p, openmixup), patterns, timm:NAME?pretrained; or embedded data. One failure doesn't stop the others."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-    from suite.fetch import fetch
+    from slurm.convert import convert
+    from suite import fetch
 
+    cluster, known = setup()
+    wanted = fetch.names(names, known)
+    if given and len(wanted) > 1:
+        raise Refusal(f"--from {given} is one model's file, and {len(wanted)} are named")
+    how = fetch.How(partial(convert, cluster, known.store), mirror, given)
     failed = []
     with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as bar:
-        for name in names:
+        for name in wanted:
             line = bar.add_task(name, total=None)
             try:
-                told = fetch(name, setup()[1], partial(_advance, bar, line))
+                told = fetch.fetch(name, known, partial(_advance, bar, line), how)
                 bar.console.print(told, soft_wrap=True, markup=False, highlight=False)
             except Refusal as refused:
                 failed.append(str(refused))
             bar.remove_task(line)
+    if len(wanted) > 1:
+        click.echo(f"{len(wanted)} named, {len(wanted) - len(failed)} in the store, {len(failed)} left to do")
     if failed:
         raise Refused("\n".join(failed))
 
@@ -412,13 +401,74 @@ def _pair(word: str) -> tuple[str, str]:
     return key, value
 
 
+def _run(
+    cluster: Cluster,
+    known: Catalog,
+    asked: Grid,
+    *,
+    every: bool = False,
+    lenient: bool = False,
+    stale: bool = False,
+    build: bool = False,
+    dry: bool = False,
+    wait: bool = False,
+    shown: bool = True,
+) -> tuple[list[Cell], bool]:
+    """Submits what is missing of a grid: its cells, and whether anything is wrong with them."""
+    from slurm import preview, status, work
+    from suite import attempt, fetch
+
+    if not dry:
+        named = {*asked.datasets, *(model.partition("@")[2].partition("~")[0] for model in asked.models)}
+        for name in sorted(named.intersection(fetch.EMBEDDED)):
+            fetch.EMBEDDED[name](known.store.data / known.datasets[name].path)
+    planned = plan.plan(asked, known, every_model=every)
+    look = status.Look()
+    if build and cluster.runtime and not dry:
+        before = status.states(known, [cell.key for cell in planned.cells], look=look)
+        for name in sorted({cell.task.image for cell in planned.cells if before[cell.key].name != "done"}):
+            _get(cluster, known.store, name)
+    # Two grids at once: the second sees what the first has sent.
+    with nullcontext() if dry else lock(known.store.logs / ".submitting"):
+        now = status.states(known, [cell.key for cell in planned.cells], look=look)
+        again = {"absent", "failed", "blocked"} | ({"stale"} if stale else set())
+        todo = [cell for cell in planned.cells if now[cell.key].name in again]
+        why = work.blocked(cluster, known.store, todo)
+        blocked = [cell for cell in todo if cell.key in why]
+        now |= {key: status.State("blocked", told["message"]) for key, told in why.items()}
+        optional = {key for key, told in why.items() if told["kind"] == attempt.NO_PACKAGE}
+        if not lenient or len(optional) == len(planned.cells):
+            optional = set()  # these are what was asked for
+        todo = [cell for cell in todo if cell.key not in why]
+        made = work.Work.asked(cluster, known.store, todo, among=planned.cells, dry=dry)
+        summary = preview.summary(planned, now, made)
+        for line in [*summary, *work.reasons(why), *work.outdated(cluster, known.store, todo)]:
+            click.echo(line)
+        if dry:
+            click.echo("\n".join(preview.details(cluster, known.store, planned, now, made)))
+        else:
+            known.record([*todo, *blocked])
+            work.block(known.store, why)
+        if todo and not dry:
+            from slurm.submit import submit
+
+            sent = submit(cluster, known.store, made, asked=True)
+            click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
+    wrong = bool(planned.bad or why.keys() - optional)
+    if wait and not dry:
+        wrong = _wait(known, planned.cells, optional, shown=shown) or wrong
+    elif not dry:
+        _tend(known, now, status.Look())
+    return planned.cells, wrong
+
+
 def _advance(bar: Progress, line: TaskID, done: int, size: int) -> None:
     bar.update(line, completed=done, total=size or None)
 
 
-def _wait(known: Catalog, cells: Sequence[Cell], optional: Collection[str]) -> bool:
-    """A bar until nothing runs, is queued or will be tried again, then the table; whether any cell failed, or is
-    blocked and not `optional`."""
+def _wait(known: Catalog, cells: Sequence[Cell], optional: Collection[str], *, shown: bool) -> bool:
+    """A bar until nothing runs, is queued or will be tried again, then the table if it is to be `shown`; whether any
+    cell failed, or is blocked and not `optional`."""
     from slurm import status
     from suite import live, show
 
@@ -430,10 +480,11 @@ def _wait(known: Catalog, cells: Sequence[Cell], optional: Collection[str]) -> b
         return now
 
     ended = live.wait(_console(), see, [cell.key for cell in cells])
-    done = [cell for cell in cells if ended[cell.key].name == "done"]
-    values = result.headlines(known.store.results, done)
-    rest = {(c.task.label, c.dataset.name, c.model.name): ended[c.key].name for c in cells if c not in done}
-    _console().print(*show.headlines(values, list(dict.fromkeys(cell.model.name for cell in cells)), rest))
+    if shown:
+        done = [cell for cell in cells if ended[cell.key].name == "done"]
+        values = result.headlines(known.store.results, done)
+        rest = {(c.task.label, c.dataset.name, c.model.name): ended[c.key].name for c in cells if c not in done}
+        _console().print(*show.headlines(values, list(dict.fromkeys(cell.model.name for cell in cells)), rest))
     _tell(ended)
     fine = {key for key, state in ended.items() if state.name == "blocked"}.intersection(optional)
     bad = {key for key, state in ended.items() if state.name in ("failed", "blocked", "absent")}

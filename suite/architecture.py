@@ -1,4 +1,4 @@
-"""An architecture: a network of torchvision or timm, the length of its feature, and how its input is made."""
+"""An architecture: a network of torchvision, timm or our own, the length of its feature, and how its input is made."""
 
 import csv
 import difflib
@@ -14,7 +14,7 @@ NEAR = 4  # near names that an error message suggests
 class Architecture:
     """What the table says of one network; input sizes are in pixels."""
 
-    name: str  # torchvision's name, or timm:NAME
+    name: str  # torchvision's name, timm:NAME, or one of jobs/lib/networks
     dimension: int  # of the pooled feature, the classifier removed
     size: int  # of the square crop
     resize: int  # of the shorter side, before the crop

@@ -6,13 +6,14 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256 as _sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from suite.unpickle import HARMLESS, UNREADABLE, CheckpointError, Unpickler, tensors_in
+from suite.unpickle import HARMLESS, UNREADABLE, CheckpointError, Tensor, Unpickler, leaves
 
 __all__ = ["HARMLESS", "Checkpoint", "CheckpointError", "inspect", "sha256"]
 
@@ -27,42 +28,49 @@ class Checkpoint:
     format: str  # "torch-zip" | "torch-legacy" | "safetensors" | "torchscript"
     tensors: dict[str, tuple[int, ...]]  # dotted name, as nested in the file (state_dict.conv1.weight) -> shape
     size: int  # of the file, in bytes
+    # Of PyTorch's files, what reads the numbers: each tensor, and of each storage its entry or its first byte.
+    parts: Mapping[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    places: Mapping[str, str | int] = field(default_factory=dict, compare=False, repr=False)
 
 
-def inspect(path: Path) -> Checkpoint:
+def inspect(path: Path, opaque: Sequence[str] = ()) -> Checkpoint:
     """Names and shapes of the tensors in a file of PyTorch (both formats, TorchScript) or safetensors.
 
     Reads no tensor data and runs nothing. Raises CheckpointError for what is missing, cut short, foreign or would run
-    code.
+    code; what a pickle names of `opaque`'s patterns stays closed.
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such file; check the path, or fetch it")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder; name the weights file in it")
     try:
-        return _inspect(path)
+        return _inspect(path, opaque)
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}); check its permissions and the disk"
         ) from None
 
 
-def _inspect(path: Path) -> Checkpoint:
+def _inspect(path: Path, opaque: Sequence[str]) -> Checkpoint:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(512)
         file.seek(0)
         if head.startswith(b"PK\x03\x04"):
-            kind, tensors = _zip(path, file)
+            found = _zip(path, file, size, opaque)
         elif head[8:9] == b"{":
-            kind, tensors = "safetensors", _safetensors(path, file, size)
+            found = Checkpoint("safetensors", _safetensors(path, file, size), size)
         elif head.startswith(b"\x80") and head[1:2] <= b"\x05":
-            kind, tensors = "torch-legacy", _legacy(path, file, size)
+            found = _legacy(path, file, size, opaque)
         else:
             raise CheckpointError(f"{path}: {_foreign(head)}")
-    if not tensors:
+    if not found.tensors:
         raise CheckpointError(f"{path}: holds no tensor; name a file of weights")
-    return Checkpoint(kind, tensors, size)
+    return found
+
+
+def _of_torch(format: str, size: int, parts: Mapping[str, Tensor], places: Mapping[str, str | int]) -> Checkpoint:
+    return Checkpoint(format, {name: part.shape for name, part in parts.items()}, size, parts, places)
 
 
 def sha256(path: Path, cache: Path | None = None) -> str:
@@ -112,7 +120,7 @@ def _foreign(head: bytes) -> str:
 # ---- zip: torch.save since PyTorch 1.6, and TorchScript
 
 
-def _zip(path: Path, file: BinaryIO) -> tuple[str, dict[str, tuple[int, ...]]]:
+def _zip(path: Path, file: BinaryIO, size: int, opaque: Sequence[str]) -> Checkpoint:
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError):
@@ -130,7 +138,7 @@ def _zip(path: Path, file: BinaryIO) -> tuple[str, dict[str, tuple[int, ...]]]:
             pickled = archive.read(found[0])
         except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
             raise CheckpointError(f"{path}: its data.pkl is damaged ({error}); fetch it again") from None
-        reader = Unpickler(path, io.BytesIO(pickled), script)
+        reader = Unpickler(path, io.BytesIO(pickled), opaque, script)
         held = reader.read()
         for storage in reader.storages.values():
             entry = entries.get(f"{prefix}data/{storage.key}")
@@ -141,33 +149,35 @@ def _zip(path: Path, file: BinaryIO) -> tuple[str, dict[str, tuple[int, ...]]]:
                     f"{path}: is cut short: the data of tensor {prefix}data/{storage.key} "
                     f"should be {storage.size} bytes and is {found_size}; fetch it again"
                 )
-    return ("torchscript" if script else "torch-zip"), dict(tensors_in(path, held))
+    places = {key: f"{prefix}data/{key}" for key in reader.storages}
+    return _of_torch("torchscript" if script else "torch-zip", size, dict(leaves(path, held, Tensor)), places)
 
 
 # ---- legacy: torch.save before PyTorch 1.6: five pickles, then the storages one after another
 
 
-def _legacy(path: Path, file: BinaryIO, size: int) -> dict[str, tuple[int, ...]]:
+def _legacy(path: Path, file: BinaryIO, size: int, opaque: Sequence[str]) -> Checkpoint:
     if Unpickler(path, file).read() != _MAGIC:
         raise CheckpointError(f"{path}: is a pickle that torch.save did not write; convert it to a state dict first")
     version = Unpickler(path, file).read()
     if version != _PROTOCOL:
         raise CheckpointError(f"{path}: has protocol {version}, expected {_PROTOCOL}; save it with a newer PyTorch")
     Unpickler(path, file).read()  # the byte order and the sizes of C types where it was written
-    reader = Unpickler(path, file)
+    reader = Unpickler(path, file, opaque)
     held = reader.read()
     keys = Unpickler(path, file).read()
     if not isinstance(keys, list) or {str(key) for key in keys} != reader.storages.keys():
         raise CheckpointError(f"{path}: is damaged: its list of storages is not that of its tensors; fetch it again")
-    end = file.tell()
+    end, places = file.tell(), {}
     for key in keys:
         storage = reader.storages[str(key)]
-        end += 8 + storage.size  # its count of numbers, then the numbers
+        places[str(key)] = end + 8  # its count of numbers, then the numbers
+        end += 8 + storage.size
         if end > size:
             raise CheckpointError(
                 f"{path}: is cut short: storage {key} should end at byte {end} and the file at {size}; fetch it again"
             )
-    return dict(tensors_in(path, held))
+    return _of_torch("torch-legacy", size, dict(leaves(path, held, Tensor)), places)
 
 
 # ---- safetensors: the length of a JSON header, the header, the data
@@ -187,6 +197,3 @@ def _safetensors(path: Path, file: BinaryIO, size: int) -> dict[str, tuple[int, 
     if end > size:
         raise CheckpointError(f"{path}: is cut short: it should be {end} bytes and is {size}; fetch it again")
     return shapes
-
-
-# ---- the pickle: every global becomes a stand-in that does nothing, or is refused

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
+import fnmatch
 import os
 import shutil
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from suite import architecture, catalog, checkpoint, png, scans, scenes
+from suite import architecture, catalog, checkpoint, download, plan, png, scans, scenes
 from suite.catalog import Catalog
+from suite.download import Progress
 from suite.entry import Refusal, as_json
 from suite.model import Model, Weights
 from suite.store import lock, write_json
 
-CHUNK = 1 << 20
-Progress = Callable[[int, int], None]  # bytes so far, bytes in all (0 = unknown)
+BROUGHT = ".brought"  # within the store's weights/: published files until they are converted
 
 
-def fetch(name: str, known: Catalog, progress: Progress) -> str:
+class Later(Refusal):
+    """What was brought is all right, but cannot be converted here: the same command goes on from there."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How checkpoints are brought: `convert(model, files, source, sha256)` makes the model's file of what was brought;
+    they come out of the folder `mirror`, or are the one that was `given`, where there is one."""
+
+    convert: Callable[[Model, Sequence[Path], str, str], str]
+    mirror: Path | None = None
+    given: Path | None = None
+
+
+def names(texts: Iterable[str], known: Catalog) -> list[str]:
+    """What is named, with a family (`cog`) or a pattern (`moco*`) as its models: those that have a checkpoint."""
+    found: list[str] = []
+    for text in texts:
+        published = [one for one in known.models.values() if one.weights]
+        family = [one.name for one in published if text in one.families]
+        found += family or fnmatch.filter([one.name for one in published], text) or [text]
+    return list(dict.fromkeys(found))
+
+
+def fetch(name: str, known: Catalog, progress: Progress, how: How) -> str:
     """Brings a dataset or a model's weights by its name and returns a line saying where it is. Refusal if it can't."""
     if name in EMBEDDED:
         return EMBEDDED[name](known.store.data / known.datasets[name].path)
@@ -33,7 +55,7 @@ def fetch(name: str, known: Catalog, progress: Progress) -> str:
             f"{name}: unpack {data.source} into {known.store.data / data.path}, or name it where it is: "
             f"--datasets {name}:PATH"
         )
-    return weights(known.model(name), known, progress)
+    return weights(known.model(name), known, progress, how)
 
 
 def digits(root: Path) -> str:
@@ -77,49 +99,38 @@ def _whole(root: Path, write: Callable[[Path], int], what: str) -> str:
     return f"{root.name}: {total} {what} in {root}"
 
 
-def weights(model: Model, known: Catalog, progress: Progress) -> str:
-    """Downloads a model's weights from the first address that gives a file with the right digest."""
+def weights(model: Model, known: Catalog, progress: Progress, how: How) -> str:
+    """Brings a model's published checkpoint and has it converted once. Refusal that says why not, and what to do."""
     if model.weights is None:
         return f"{model.name} needs no weights: it is a random initialisation"
-    to = known.store.weights / model.weights.file
-    if not to.exists():
-        download(model.weights.urls, to, model.weights.sha256, progress)
-    return f"{model.name}: {to} ({model.licence or 'licence unknown'})"
+    to, origin = known.store.weights / model.weights.file, model.weights.origin
+    if to.exists():
+        return f"{model.name}: is there, {to}{_licence(model)}"
+    if origin is None:
+        raise Refusal(plan.missing_weights(model, known))
+    aside = known.store.weights / BROUGHT / to.stem
+    with lock(aside.with_name(f".{aside.name}.converted.lock")):
+        if to.exists():
+            return f"{model.name}: is there, {to}{_licence(model)}"
+        brought = download.bring(model.name, origin, aside, progress, mirror=how.mirror, given=how.given)
+        try:
+            if origin.reader == "torch":
+                checkpoint.inspect(brought.files[0], origin.opaque)
+            told = how.convert(model, brought.files, brought.source, brought.sha256)
+        except Later:
+            raise
+        except Refusal as refused:
+            if origin.sha256 or origin.md5:
+                raise Refusal(f"{refused}; what was brought is kept in {aside}") from None
+            shutil.rmtree(aside, ignore_errors=True)  # nothing says that it is the right file
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+    return f"{told}{_licence(model)}"
 
 
-def download(urls: Sequence[str], to: Path, sha256: str, progress: Progress) -> None:
-    """Brings the first of `urls` that works to `to`, whole; Refusal says what each of them answered."""
-    told = []
-    with lock(to.with_name(f".{to.name}.lock")):
-        for url in () if to.exists() else urls:
-            aside = to.with_name(f".{to.name}.{os.getpid()}")
-            try:
-                found = _download(url, aside, progress)
-                checkpoint.inspect(aside)
-                if not found.startswith(sha256):
-                    raise checkpoint.CheckpointError(f"its SHA-256 is {found[:16]}..., not {sha256[:16]}...")
-                os.replace(aside, to)
-                return
-            except (OSError, checkpoint.CheckpointError) as error:
-                told.append(f"{url}: {error}")
-            finally:
-                aside.unlink(missing_ok=True)
-    if not to.exists():
-        raise Refusal(f"{to.name} could not be brought: {'; '.join(told)}; put the file at {to} by hand")
-
-
-def _download(url: str, to: Path, progress: Progress) -> str:
-    total = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=30) as answer, open(to, "wb") as file:
-        size, done = int(answer.headers.get("Content-Length") or 0), 0
-        while chunk := answer.read(CHUNK):
-            file.write(chunk)
-            total.update(chunk)
-            done += len(chunk)
-            progress(done, size)
-    if size and done != size:
-        raise OSError(f"the connection ended after {done} of {size} bytes")
-    return total.hexdigest()
+def _licence(model: Model) -> str:
+    only = ": not for commercial use" if "-NC-" in f"{model.licence}-" else ""
+    return f" (licence {model.licence or 'unknown'}{only})"
 
 
 def _timm(name: str, known: Catalog, progress: Progress) -> str:
@@ -129,7 +140,7 @@ def _timm(name: str, known: Catalog, progress: Progress) -> str:
         raise Refusal(f"timm has no published weights for {name}; without them it is --models {name}")
     file = f"{model.name}.safetensors"
     host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    download([f"{host}/{hub}/resolve/main/model.safetensors"], known.store.weights / file, "", progress)
+    download.download([f"{host}/{hub}/resolve/main/model.safetensors"], known.store.weights / file, "", progress)
     found = checkpoint.sha256(known.store.weights / file, None)
     model = replace(model, weights=Weights(file, found), pretraining=hub)
     write_json(known.store.weights / f"{model.name}.json", as_json(model))

@@ -41,7 +41,8 @@ def cells(
 
 def takes(task: Task, dataset: Dataset) -> bool:
     """Whether the dataset has what the task measures."""
-    return dataset.kind in task.kinds and (dataset.masks or not task.settings.get("masks"))
+    labelled = dataset.kind in task.kinds and (dataset.masks or not task.settings.get("masks"))
+    return labelled and (task.untrained or "train" in dataset.counts)
 
 
 def fits(task: Task, model: Model) -> bool:

@@ -23,18 +23,65 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """A published checkpoint: where it is, what it is packed in, and which of its tensors are the network's.
+
+    urls        tried in turn, each the same file: HTTP(S), or FILE{a,b,c} for one checkpoint of several files
+    page        what to open in a browser, where no program gets the file: then --from takes it
+    file        the published file's name, where it is not the last part of the address
+    sha256      the whole digest, or the leading part that is known; md5 the same
+    member      within a zip or tar archive: the pattern of the checkpoint's name
+    reader      "torch" (each of its formats, TorchScript, safetensors) | "tensorflow" | "haiku"
+    opaque      patterns of what a pickle may name beside tensors and plain data: it stays closed, nothing of it runs
+    prefix      of the network's tensors; it is cut off
+    rename      (regular expression, replacement): each in turn, on what is left of a name
+    names       for what patterns cannot say: a function of jobs/lib/names.py, which may turn axes, too
+    leftover    patterns of whole names, as in the file, of what is not the network's: heads, other networks, counters
+    missing     patterns of names of the network that the file does not have
+    """
+
+    urls: tuple[str, ...] = ()
+    page: str = ""
+    file: str = ""
+    sha256: str = ""
+    md5: str = ""
+    member: str = ""
+    reader: str = "torch"
+    opaque: tuple[str, ...] = ()
+    prefix: str = ""
+    rename: tuple[tuple[str, str], ...] = ()
+    names: str = ""
+    leftover: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Weights:
     """Where a backbone's weights are. `file` is absolute, or relative to the store's weights/ folder.
 
     `sha256` is the whole digest or the leading part that is known; `prefix` picks one network of several in the file
     (`module.encoder_q.`), found by itself where empty; `leftover` are name patterns of heads that may stay unused.
+    A published checkpoint is brought from its `origin` and converted once, to safetensors with the names of the
+    architecture's library: `file` is then that, and needs neither prefix nor leftover.
     """
 
     file: str = remark()
     sha256: str = ""
     prefix: str = ""
     leftover: tuple[str, ...] = ()
-    urls: tuple[str, ...] = remark(())
+    origin: Origin | None = remark(None)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 in percent that was published for a model on ImageNet-1K's validation images.
+
+    `by` is "classifier" (its own), "linear" (a probe) or "knn".
+    """
+
+    top1: float
+    by: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -56,14 +103,21 @@ class Model:
     pretraining: str = remark()
     licence: str = remark()
     citation: str = remark()
+    families: tuple[str, ...] = remark(())  # the studies that measure it: "cog", "ssl-transfer", "trex" ...
+    classes: int = remark(0)  # of the classifier that its file keeps beside the backbone
+    accuracy: tuple[Accuracy, ...] = remark(())
+    fingerprint: str = remark()  # of its features on a fixed input: see jobs/verify.py
 
 
 def from_json(record: Mapping[str, Any]) -> Model:
     """The model that `entry.as_json` wrote."""
     known = dict(record)
+    for told in ("families", "accuracy"):  # of entries; a record needs none
+        known.pop(told, None)
     made_by = dict(known.pop("input"))
     made_by |= {"mean": tuple(made_by["mean"]), "std": tuple(made_by["std"])}
     weights = known.pop("weights")
     if weights is not None:
-        weights = Weights(**weights | {name: tuple(weights[name]) for name in ("leftover", "urls")})
+        weights = {name: value for name, value in weights.items() if name not in ("origin", "urls")}
+        weights = Weights(**weights | {"leftover": tuple(weights["leftover"])})
     return Model(**known, input=Input(**made_by), weights=weights)

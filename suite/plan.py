@@ -14,7 +14,7 @@ from suite.cell import Cell
 from suite.dataset import Dataset
 from suite.entry import Refusal
 from suite.grid import Grid
-from suite.index import LayoutError
+from suite.index import LayoutError, some
 from suite.model import Model
 from suite.task import Task
 
@@ -188,13 +188,14 @@ def _several(texts: Iterable[str], known: Mapping[str, Noun], find: Callable[[st
 
 
 def _all_here(known: Catalog, left_out: list[str]) -> list[Model]:
-    here: list[Model] = []
-    for one in {**known.models, **known.recorded_models(), **known.products()}.values():
-        why = "random initialisation: name it to have it" if one.weights is None else missing_weights(one, known)
-        if why:
-            left_out.append(why if one.name in why else f"{one.name}: {why}")
-        else:
-            here.append(one)
+    named = {**known.models, **known.recorded_models(), **known.products()}.values()
+    made = [one for one in named if one.weights]
+    here = [one for one in made if not missing_weights(one, known)]
+    told = {
+        "models are not in the store: launch.py fetch MODEL brings one": [one.name for one in made if one not in here],
+        "are random: name them to have them": [one.name for one in named if one.weights is None],
+    }
+    left_out += [f"{len(names)} {why} ({some(names)})" for why, names in told.items() if names]
     return here
 
 
@@ -231,7 +232,8 @@ def _refuse_odd_ones(tasks: Sequence[Task], datasets: Sequence[Dataset]) -> None
         if not any(grid.takes(task, dataset) for dataset in datasets):
             names = ", ".join(dataset.name for dataset in datasets)
             kinds = " and ".join(sorted({dataset.kind for dataset in datasets}))
-            told = f"{names} {'has boxes only' if kinds in task.kinds else f'is {kinds}'}"
+            only = "boxes" if all("train" in dataset.counts for dataset in datasets) else "test images"
+            told = f"{names} {f'has {only} only' if kinds in task.kinds else f'is {kinds}'}"
             wanted = f"{' or '.join(task.kinds)} datasets{' with masks' if task.settings.get('masks') else ''}"
             raise Refusal(f"{task.name} takes {wanted}, but {told}")
     for dataset in datasets:
@@ -240,8 +242,8 @@ def _refuse_odd_ones(tasks: Sequence[Task], datasets: Sequence[Dataset]) -> None
 
 
 def _described(dataset: Dataset) -> str:
-    boxes = " of boxes only" if dataset.kind == "detection" and not dataset.masks else ""
-    return f"a {dataset.kind} dataset{boxes}"
+    alone = " of boxes only" if dataset.kind == "detection" and not dataset.masks else ""
+    return f"a {dataset.kind} dataset{alone or ('' if 'train' in dataset.counts else ' of test images only')}"
 
 
 def _refuse_mapless(tasks: Sequence[Task], models: Sequence[Model], *, named: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Column, Table
@@ -81,6 +82,24 @@ def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Iterator[Tabl
     if what == "models":
         shown = ("to be pre-trained", "batch", "epochs", "published linear top-1 on ImageNet", "source")
         yield _table(shown, _recipes(known))
+
+
+def verified(results: Iterable[Mapping[str, Any]]) -> Table:
+    """Results of the task `verify`, beside what was published."""
+    heads = ("model", "dataset", "by", "right", "top-1 [95 %]", "published", "fingerprint", "")
+    return _table(heads, map(_verified, results))
+
+
+def _verified(one: Mapping[str, Any]) -> tuple[object, ...]:
+    top1, told = one["metrics"][0], one["details"]
+    right = f"{round(top1['value'] * top1['n'])} of {top1['n']}"
+    value, low, high = (f"{100 * top1[name]:.2f}" for name in ("value", "low", "high"))
+    published = f"{told['published']['top1']:g}, {told['published']['source']}" if told["published"] else ""
+    other = "" if told["comparable"] or not published else " (on ImageNet-1K's 50,000)"
+    verdict = {True: "agrees", False: "DISAGREES", None: ""}[told["agrees"]]
+    by = {"classifier": "its classifier", "knn": "k-NN"}[told["by"]]
+    model, dataset = one["model"]["name"], one["dataset"]["name"]
+    return model, dataset, by, right, f"{value} [{low}, {high}]", published + other, told["fingerprint"], verdict
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

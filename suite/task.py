@@ -28,7 +28,8 @@ class Task:
     """A protocol. Whatever changes its numbers changes `version`, so that a number never changes behind its name.
 
     `metric` is the headline ("" = the dataset's own); `frozen` tasks work on extracted features and share them;
-    a task that is not `seeded` gives the same number for every seed and is run for the first one only; what it `makes`
+    a task that is not `seeded` gives the same number for every seed and is run for the first one only; one that is
+    `untrained` takes data sets of test images alone, too; what it `makes`
     ("features") is waited for by the cells of the same grid that work with it. One that works on feature `maps` takes
     the models whose architecture gives them: "any", or, for a "pyramid", those of strides that are powers of 2. Its
     `image` has what its program imports; where no containers are, its cells are blocked until the packages are there
@@ -42,6 +43,7 @@ class Task:
     metric: str = ""
     frozen: bool = False
     seeded: bool = True
+    untrained: bool = remark(False)
     makes: str = remark("")
     maps: str = remark("")
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -17,6 +17,7 @@ import torchvision
 from torch import nn
 from torchvision.models import get_model, list_models
 
+from jobs.lib import networks
 from jobs.lib.backbone import classifier, headless
 from jobs.lib.maps import maps
 from jobs.lib.way import NoMaps
@@ -72,6 +73,25 @@ def timm_architecture(name: str) -> Architecture:
     )
 
 
+def own_architecture(name: str) -> Architecture:
+    """The row of a network of jobs/lib/networks."""
+    make, usual = networks.find(name), networks.usual_input(name)
+    assert make is not None
+    with torch.device("meta"):
+        model = make(0)
+    return Architecture(
+        name,
+        width(model, usual.size),
+        usual.size,
+        usual.resize,
+        usual.interpolation,
+        usual.mean,
+        usual.std,
+        "",
+        strides(model, name),
+    )
+
+
 def width(model: nn.Module, size: int) -> int:
     """Length of the vector that a model gives for one image."""
     with torch.device("meta"), torch.no_grad():
@@ -92,8 +112,9 @@ def strides(model: nn.Module, name: str) -> tuple[int, ...]:
 
 
 def architectures() -> Iterator[Architecture]:
-    """All rows, torchvision's first; says on stderr which models are left out and why."""
+    """All rows, torchvision's first, then ours; says on stderr which models are left out and why."""
     makers = [(name, torchvision_architecture) for name in list_models(module=torchvision.models)]
+    makers += [(name, own_architecture) for name in networks.names()]
     makers += [(name, timm_architecture) for name in timm.list_models()]
     for name, make in makers:
         try:

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from jobs.lib import seeds
+from jobs.lib import networks, seeds
 from jobs.lib import weights as files
-from jobs.lib.failure import BadWeights
+from jobs.lib.failure import BadTask, BadWeights
 from suite import checkpoint
 from suite.model import Model
 
@@ -26,8 +26,9 @@ class Backbone:
     report: str
 
 
-def load(model: Model, folder: Path) -> Backbone:
-    """The backbone of a model whose weights lie under `folder`. BadWeights where they are not what the entry says."""
+def load(model: Model, folder: Path, *, classifier: bool = False) -> Backbone:
+    """The backbone of a model whose weights lie under `folder`, or with its `classifier` the network as it was
+    published, which gives logits. BadWeights where they are not what the entry says."""
     if model.weights is None:
         return Backbone(model, build(model), f"init-{model.init}", f"{model.name}: random weights, seed {model.init}")
     file = folder / model.weights.file
@@ -36,35 +37,56 @@ def load(model: Model, folder: Path) -> Backbone:
     sha256 = checkpoint.sha256(file, None)
     if not sha256.startswith(model.weights.sha256):
         raise BadWeights(f"{file} has SHA-256 {sha256[:16]}..., but {model.name} was {model.weights.sha256[:16]}...")
-    network = build(model)
+    network = whole(model) if classifier else build(model)
     report = files.load(network, model.weights, file)
-    return Backbone(model, network, f"{sha256}/{model.weights.prefix}", report)
+    return Backbone(model, network, f"{sha256}/{model.weights.prefix}{'+classifier' if classifier else ''}", report)
 
 
 def build(model: Model) -> nn.Module:
     """The network of a model's architecture, in evaluation mode, initialised from `model.init`."""
+    return _made(model, 0)
+
+
+def whole(model: Model) -> nn.Module:
+    """The same network with a classifier of `model.classes` outputs, or as `build` gives it where that is 0.
+
+    The tensors of `build` are in it by the same names, so that one file serves both.
+    """
+    return _made(model, model.classes)
+
+
+def _made(model: Model, classes: int) -> nn.Module:
+    name, edges = model.architecture, model.input.channels == "sobel"
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision's notes on slow initialisation
-        torch.manual_seed(seeds.number(model.init, "initialisation", model.architecture))
-        if model.architecture == "pixels":
+        torch.manual_seed(seeds.number(model.init, "initialisation", name))
+        if name == "pixels":
             return nn.Flatten().eval()
-        if model.architecture.startswith("timm:"):
+        if name.startswith("timm:"):
             import timm  # one library is loaded, the one that is needed: each takes seconds
 
-            more = {"in_chans": 2} if model.input.channels == "sobel" else {}
-            return timm.create_model(model.architecture.removeprefix("timm:"), num_classes=0, **more).eval()
-        import torchvision
+            more = {"in_chans": 2} if edges else {}
+            return timm.create_model(name.removeprefix("timm:"), num_classes=classes, **more).eval()
+        from torchvision.models import get_model, list_models
 
-        network = headless(torchvision.models.get_model(model.architecture, weights=None))
-        return (of_edges(network) if model.input.channels == "sobel" else network).eval()
+        make = None if name in list_models() else networks.find(name)
+        if make:
+            network = make(classes)
+        elif classes:
+            network = get_model(name, weights=None, num_classes=classes)
+        else:
+            network = headless(get_model(name, weights=None))
+        return (of_edges(network) if edges else network).eval()
 
 
 def of_edges(network: nn.Module) -> nn.Module:
-    """The same network, whose first convolution takes two channels, of edges, in place of three."""
-    name, first = next((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
+    """The same network, whose first convolution takes two channels, of edges, not three. BadTask where it has none."""
+    name, first = next(((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d)), ("", None))
+    if first is None:
+        raise BadTask(f"{type(network).__name__} has no convolution: it cannot be given two channels of edges")
     parent, _, own = name.rpartition(".")
     how = {"stride": first.stride, "padding": first.padding, "bias": first.bias is not None}
-    made = nn.Conv2d(2, first.out_channels, first.kernel_size, **how)
+    made = type(first)(2, first.out_channels, first.kernel_size, **how)
     nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
     setattr(network.get_submodule(parent), own, made)
     return network

@@ -56,7 +56,7 @@ class Detectron(Detector):
     def __init__(self, backbone: nn.Module, model: Model, classes: int, settings: Settings) -> None:
         super().__init__()
         s, self.made_by = settings, model.input
-        plain = isinstance(backbone, resnet.ResNet)
+        plain = type(backbone) is resnet.ResNet  # not one that pads in another way, which detectron2's cannot
         c4 = plain and s["detector"] == "c4"
         if plain:
             body, rest, self.report = converted(backbone, NORMS[s["norm"]], s["frozen_stages"], c4)

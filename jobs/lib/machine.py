@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 
 GB = 2**30  # as Slurm counts
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 
 
 def cores(granted: int = 0) -> int:
@@ -25,8 +27,19 @@ def device(local: int = 0) -> str:
     return f"cuda:{local % seen}" if seen else "cpu"
 
 
+def keep_memory() -> None:
+    """What is freed stays this process's, to be used again: activations of a training step on a CPU are too large for
+    glibc to keep by itself, and zeroing their pages step after step takes a tenth of its time. No effect elsewhere."""
+    with suppress(AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def forget_peak(device: torch.device) -> None:
-    """From here on the peaks are counted anew."""
+    """From here on the peaks are counted anew, without what was kept for others."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):  # a kernel that does not allow it: the peak is then that of the whole process
         Path("/proc/self/clear_refs").write_text("5")
     if device.type == "cuda":

@@ -24,11 +24,11 @@ class NoMaps(BadTask):
 def way_of(network: nn.Module, architecture: str) -> Way:
     """The way for a headless network of `architecture`; NoMaps where there is none. One of timm's transformers takes
     images of any size from now on."""
-    if architecture.startswith("timm:"):
-        if not hasattr(network, "forward_intermediates"):
-            raise NoMaps("timm has no forward_intermediates for it")
+    if hasattr(network, "forward_intermediates"):  # timm's, and ours that are made of them
         _take_any_size(network)
         return partial(_intermediates, norm=not type(network).__name__.startswith("Hiera"))  # which refuses it
+    if architecture.startswith("timm:"):
+        raise NoMaps("timm has no forward_intermediates for it")
     if not isinstance(network, nn.Flatten):
         from torchvision.models import ResNet, VisionTransformer
 

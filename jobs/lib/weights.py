@@ -6,7 +6,7 @@ import fnmatch
 import importlib
 import pickle
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +38,31 @@ COMPUTED = ("*num_batches_tracked", "*relative_position_index", "*attn_mask")
 
 def load(network: torch.nn.Module, weights: Weights, file: Path) -> str:
     """Loads `file` into `network`, strictly, and returns the report: matched, left over, missing. BadWeights if not."""
-    tensors = dict(_flat(read(file)))
+    return fit(network, dict(flat(read(file))), weights, file.name)
+
+
+def fit(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], weights: Weights, file: str) -> str:
+    """Loads the tensors of a file of that name into `network`, as `load` does."""
     wanted = {name: tuple(t.shape) for name, t in network.state_dict().items()}
     prefix = _prefix(tensors, wanted, weights.prefix)
     named = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    missing = [n for n in wanted if n not in named and not _like(n, COMPUTED)]
+    missing = [n for n in wanted if n not in named and not like(n, COMPUTED)]
     odd = [f"{n} {tuple(named[n].shape)}, not {s}" for n, s in wanted.items() if n in named and named[n].shape != s]
     allowed = (*COMPUTED, *(weights.leftover or HEADS))
     inside = [n for n in named if n not in wanted]
-    left = [n for n in inside if not _like(n, allowed)]
+    left = [n for n in inside if not like(n, allowed)]
     if missing or odd or left:
         raise BadWeights(
-            f"{file.name} does not fit: {len(missing)} tensors missing {_few(missing)}, "
-            f"{len(odd)} of another shape {_few(odd)}, {len(left)} left over {_few(left)}"
+            f"{file} does not fit: {len(missing)} tensors missing {few(missing)}, "
+            f"{len(odd)} of another shape {few(odd)}, {len(left)} left over {few(left)}"
         )
     broken = [n for n in wanted if n in named and not torch.isfinite(named[n]).all()]
     if broken:
-        raise BadWeights(f"{file.name}: {len(broken)} tensors hold NaN or infinity {_few(broken)}")
+        raise BadWeights(f"{file}: {len(broken)} tensors hold NaN or infinity {few(broken)}")
     network.load_state_dict({n: named[n] for n in wanted if n in named}, strict=False)
     return (
-        f"{file.name}: {len(wanted)} tensors wanted under {prefix or 'no prefix'!r}, {len(missing)} missing, "
-        f"{len(inside)} heads left unused {_few(inside)}, {len(tensors) - len(named)} of other networks"
+        f"{file}: {len(wanted)} tensors wanted under {prefix or 'no prefix'!r}, {len(missing)} missing, "
+        f"{len(inside)} heads left unused {few(inside)}, {len(tensors) - len(named)} of other networks"
     )
 
 
@@ -84,12 +88,13 @@ def _harmless() -> Iterator[tuple[Any, str]]:
             yield (OrderedDict if found is defaultdict else found), name
 
 
-def _flat(value: Any, prefix: str = "") -> Iterable[tuple[str, torch.Tensor]]:
+def flat(value: Any, prefix: str = "") -> Iterable[tuple[str, torch.Tensor]]:
+    """Dotted names and tensors of nested dicts."""
     if isinstance(value, torch.Tensor):
         yield prefix.rstrip("."), value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _flat(inner, f"{prefix}{name}.")
+            yield from flat(inner, f"{prefix}{name}.")
 
 
 def _prefix(tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, tuple[int, ...]], asked: str) -> str:
@@ -99,7 +104,7 @@ def _prefix(tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, tuple[int,
     if asked:
         found = {p for p in found if p.endswith(asked)}
         if not found:
-            raise BadWeights(f"no tensor named {asked}{anchor}; the file has {_few(list(tensors))}")
+            raise BadWeights(f"no tensor named {asked}{anchor}; the file has {few(list(tensors))}")
     score = {p: sum(p + n in tensors and tensors[p + n].shape == s for n, s in wanted.items()) for p in found}
     best = [p for p in found if score[p] == max(score.values())]
     if len(best) == 1:
@@ -112,9 +117,10 @@ def _prefix(tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, tuple[int,
     return known[0]
 
 
-def _like(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+def like(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _few(names: list[str]) -> str:
-    return f"({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})" if names else ""
+def few(names: Sequence[str], most: int = 4) -> str:
+    """The first of some names, in brackets, as a message tells them."""
+    return f"({', '.join(names[:most])}{', ...' if len(names) > most else ''})" if names else ""

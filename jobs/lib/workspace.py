@@ -38,6 +38,8 @@ class Workspace:
         self.device = torch.device(device or machine.device(self.ranks.local))
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
+        else:
+            machine.keep_memory()
         self.loader = Loader(self.cores, self.device)
         self._indices: dict[str, Index] = {}
         self._digests: dict[str, str] = {}
@@ -62,9 +64,10 @@ class Workspace:
             self._backbones[model.name] = loaded
         return self._backbones[model.name]
 
-    def features(self, cell: Cell, split: str) -> Features:
-        """Frozen features of one split of the cell's dataset, from the store or extracted into it."""
-        network = self.backbone(cell.model)
+    def features(self, cell: Cell, split: str, network: Backbone | None = None) -> Features:
+        """Frozen features of one split of the cell's dataset, from the store or extracted into it; what another
+        `network` than the model's backbone gives, likewise."""
+        network = network or self.backbone(cell.model)
         precision = cell.task.settings["precision"]
         files = self._files(cell.dataset)
         at = features.folder(self.store.features, network, cell.dataset.name, files, precision, self.recipe)

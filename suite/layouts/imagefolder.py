@@ -18,7 +18,8 @@ EXPECTED = "train/CLASS/*.jpg and test/CLASS/*.jpg (val/ beside test/, or in its
 def recognise(root: Path) -> bool:
     """Whether the folder looks like this layout."""
     held_out = (root / "test").is_dir() or (root / "val").is_dir()
-    listed = (root / "wnids.txt").exists()  # Tiny ImageNet, whose val/ is one folder and a list
+    # Tiny ImageNet, whose val/ is one folder and a list; ImageNet, whose list has the classes' order.
+    listed = any((root / name).exists() for name in ("wnids.txt", "LOC_synset_mapping.txt"))
     if listed or not held_out or not (root / "train").is_dir():
         return False
     held = folders(root / "train")

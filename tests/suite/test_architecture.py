@@ -144,7 +144,10 @@ def test_names_are_those_of_the_libraries() -> None:
     import timm
     import torchvision
 
+    from jobs.lib import networks
+
     known = torchvision.models.list_models(module=torchvision.models) + [f"timm:{name}" for name in timm.list_models()]
+    known += networks.names()
     assert set(known) - set(names()) == LEFT_OUT
     assert set(names()) <= set(known)
 

@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import struct
+import sys
+import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +105,42 @@ def test_kinds_of_tensors(format: str, tmp_path: Path) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in held.items() if isinstance(tensor, torch.Tensor)}
     found = inspect(save(tmp_path / "kinds.pt", held, format)).tensors
     assert found == expected | {"list.0": (1,), "list.1.0": (2,)}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_where_the_numbers_lie(format: str, tmp_path: Path) -> None:
+    base = torch.arange(24.0)
+    held = {"first": torch.ones(5).double(), "view": base[4:10].reshape(2, 3), "turned": base.reshape(4, 6).t()}
+    path = save(tmp_path / "parts.pt", held | {"sparse": torch.eye(3).to_sparse()}, format)
+    found = inspect(path)
+    assert found.parts["sparse"].storage is None
+    for name, tensor in held.items():
+        part = found.parts[name]
+        assert (part.offset, part.stride) == (tensor.storage_offset(), tensor.stride())
+        place = found.places[part.storage.key]
+        if isinstance(place, str):
+            content = zipfile.ZipFile(path).read(place)
+        else:
+            content = path.read_bytes()[place : place + part.storage.size]
+        kind = {"Float": "f", "Double": "d"}[part.storage.kind]
+        numbers = [number for (number,) in struct.iter_unpack(f"<{kind}", content)]
+        assert numbers == (base if kind == "f" else held["first"]).tolist()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_an_entry_lists_stays_closed(format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = types.ModuleType("gone")
+    gone.Options = type("Options", (), {"__module__": "gone"})  # type: ignore[attr-defined]
+    options, state = gone.Options(), small().state_dict()
+    options.lr, options.tensor = 0.1, torch.ones(2)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "gone", gone)
+        path = save(
+            tmp_path / "w.pth", {"state_dict": state, "args": options, "more": [options, torch.ones(3)]}, format
+        )
+    assert "refused: its pickle names 'gone.Options'" in message(path)
+    expected = {f"state_dict.{name}": shape for name, shape in shapes(state).items()} | {"more.1": (3,)}
+    assert inspect(path, ("gone.*",)).tensors == expected
 
 
 def test_safetensors(tmp_path: Path) -> None:
@@ -287,6 +325,17 @@ def test_a_pickle_cannot_change_the_reader(tmp_path: Path) -> None:
     message(zipped(tmp_path / "file.pth", pickled))
     state = {"size": torch.Size([1]), "weight": torch.zeros(2)}
     assert inspect(save(tmp_path / "good.pth", state)).tensors == {"weight": (2,)}
+
+
+def test_a_pickle_cannot_change_where_a_tensor_lies(tmp_path: Path) -> None:
+    """BUILD gives a tensor a state; an ordinary object would take it for its attributes."""
+    reference = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQ"
+    state = b"}X\x05\x00\x00\x00shapeK\x63sb"
+    made = b"ctorch._utils\n_rebuild_tensor_v2\n(" + reference + b"K\x00K\x02\x85K\x01\x85\x89}tR" + state
+    path = zipped(tmp_path / "file.pth", b"\x80\x02}X\x01\x00\x00\x00w" + made + b"s.")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("a/data/0", bytes(8))
+    assert inspect(path).tensors == {"w": (2,)}
 
 
 # ---- sha256

@@ -6,20 +6,23 @@ import hashlib
 import http.server
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors
 import safetensors.torch
 import torch
 import torchvision
 from conftest import Launch
 
+from jobs.lib.failure import BadWeights
 from suite import fetch
 from suite.catalog import Catalog
 from suite.entry import Refusal
-from suite.model import Model, Weights
+from suite.model import Model, Origin, Weights
 
 
 def nothing(done: int, size: int) -> None: ...
@@ -54,27 +57,94 @@ def weights() -> bytes:
     return buffer.getvalue()
 
 
+def how(known: Catalog, **more: Any) -> fetch.How:
+    """Conversion as a job does it, in this process."""
+
+    def convert(model: Model, files: Sequence[Path], source: str, sha256: str) -> str:
+        from jobs.lib import convert
+
+        assert model.weights
+        try:
+            return convert.convert(model, files, known.store.weights / model.weights.file, source, sha256)
+        except BadWeights as error:
+            raise Refusal(str(error)) from None
+
+    return fetch.How(convert, **more)
+
+
 def test_what_a_server_can_do_wrong(known: Catalog, served: tuple[str, dict[str, bytes]], weights: bytes) -> None:
     host, files = served
     sha256 = hashlib.sha256(weights).hexdigest()
     files |= {"/w": weights, "/cut": weights, "/login": b"<!DOCTYPE html><html>Sign in</html>", "/other": weights[::-1]}
-    entry = Model("w_squeezenet1_1", "squeezenet1_1", 512, weights=Weights("w.pth", sha256[:8]))
+    entry = Model("w_squeezenet1_1", "squeezenet1_1", 512, classes=1000, licence="CC-BY-NC-4.0")
 
     def bring(*paths: str, digest: str = sha256[:8]) -> str:
-        brought = replace(entry, weights=replace(entry.weights, urls=tuple(host + p for p in paths), sha256=digest))
-        return fetch.weights(brought, known, nothing)
+        origin = Origin(tuple(host + path for path in paths), sha256=digest)
+        model = replace(entry, weights=Weights("w_squeezenet1_1.safetensors", origin=origin))
+        return fetch.weights(model, known, nothing, how(known))
 
-    answers = {"/none": "404", "/cut": "the connection ended", "/login": "web page", "/other": "checkpoint"}
-    for path, told in answers.items():
+    for path, told in {"/none": "404", "/cut": "connection", "/login": "web page", "/other": "SHA-256"}.items():
         with pytest.raises(Refusal, match=f"(?i){told}"):
             bring(path)
-        assert [p.name for p in known.store.weights.iterdir() if "lock" not in p.name] == []
-    with pytest.raises(Refusal, match="its SHA-256 is"):
-        bring("/w", digest="00000000")
-    assert "w.pth" in bring("/none", "/cut", "/w")  # the next address is tried
-    assert (known.store.weights / "w.pth").read_bytes() == weights
+        assert [p.name for p in known.store.weights.rglob("*") if p.is_file() and not p.name.startswith(".")] == []
+    with pytest.raises(Refusal, match="is not a checkpoint"):
+        bring("/other", digest="")
+    told = bring("/none", "/cut", "/w")  # the next address is tried
+    assert told.endswith("a classifier of 1000 (licence CC-BY-NC-4.0: not for commercial use)"), told
+    assert [p.name for p in known.store.weights.glob("[!.]*")] == ["w_squeezenet1_1.safetensors"]
+    assert not list((known.store.weights / fetch.BROUGHT).glob("*/*"))
+    with safetensors.safe_open(known.store.weights / "w_squeezenet1_1.safetensors", "pt") as made:
+        assert made.metadata()["sha256"] == sha256 and made.metadata()["source"] == f"{host}/w"
+        assert made.metadata()["dimension"] == "512"
     files.clear()
-    assert "w.pth" in bring("/w")  # it is there
+    assert "is there" in bring("/w")
+
+
+def test_what_does_not_fit_is_kept_where_its_digest_is_known(
+    known: Catalog, served: tuple[str, dict[str, bytes]], weights: bytes
+) -> None:
+    host, files = served
+    files["/w.pth"] = weights
+    for digest, kept in ((hashlib.sha256(weights).hexdigest(), ["w.pth"]), ("", [])):
+        origin = Origin((f"{host}/w.pth",), sha256=digest)
+        model = Model("w_resnet18", "resnet18", 512, weights=Weights("w_resnet18.safetensors", origin=origin))
+        with pytest.raises(Refusal, match="the checkpoint is not resnet18: 100 tensors of the network missing"):
+            fetch.weights(model, known, nothing, how(known))
+        assert [p.name for p in (known.store.weights / fetch.BROUGHT).glob("*/[!.]*")] == kept
+
+
+def test_a_model_from_a_folder_and_from_a_hand(launch: Launch, known: Catalog, tmp_path: Path) -> None:
+    """Without internet: launch.py brings, converts in a process of its own, and measures."""
+    torch.manual_seed(0)
+    network = torchvision.models.resnet50()
+    network.fc = torch.nn.Identity()
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    torch.save(network.state_dict(), mirror / "trex.pth")
+    torch.save(network.state_dict(), tmp_path / "mine.pth")
+    ran = launch("fetch", "trex", "--mirror", mirror)
+    assert ran.returncode == 2
+    assert "4 named, 1 in the store, 3 left to do" in ran.stdout and "not for commercial use" in ran.stdout
+    assert ran.stderr.count("launch.py fetch trex-") == 3 and "trexstar.pth" in ran.stderr
+    ran = launch("fetch", "trex-star_resnet50", "--from", tmp_path / "mine.pth")
+    assert ran.returncode == 0, ran.stderr
+    assert launch("fetch", "trex*", "--from", tmp_path / "mine.pth").returncode == 2
+
+    from jobs.lib import backbone
+
+    for name in ("trex_resnet50", "trex-star_resnet50"):
+        found = backbone.load(known.model(name), known.store.weights)
+        assert torch.equal(found.network.layer4[2].conv3.weight, network.layer4[2].conv3.weight)
+    listed = launch("list", "models").stdout
+    assert [("yes" in line) for line in listed.splitlines() if " trex_resnet50 " in line] == [True]
+
+
+def test_families_and_patterns(known: Catalog) -> None:
+    assert len(fetch.names(["cog"], known)) == 31 and len(fetch.names(["ssl-transfer"], known)) == 14
+    both = fetch.names(["cog", "ssl-transfer"], known)
+    assert len(both) == len(set(both)) < 45
+    assert set(fetch.names(["moco-v?_resnet50"], known)) == {"moco-v1_resnet50", "moco-v2_resnet50"}
+    assert fetch.names(["digits", "nothing"], known) == ["digits", "nothing"]
 
 
 def test_timm_weights(launch: Launch, known: Catalog, served: tuple[str, dict[str, bytes]]) -> None:
