@@ -72,7 +72,10 @@ def how(known: Catalog, **more: Any) -> fetch.How:
     return fetch.How(convert, **more)
 
 
-def test_what_a_server_can_do_wrong(known: Catalog, served: tuple[str, dict[str, bytes]], weights: bytes) -> None:
+def test_what_a_server_can_do_wrong(
+    known: Catalog, served: tuple[str, dict[str, bytes]], weights: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("suite.part.sleep", lambda _: None)
     host, files = served
     sha256 = hashlib.sha256(weights).hexdigest()
     files |= {"/w": weights, "/cut": weights, "/login": b"<!DOCTYPE html><html>Sign in</html>", "/other": weights[::-1]}

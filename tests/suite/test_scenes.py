@@ -25,7 +25,7 @@ def made() -> dict[str, list[scenes.Scene]]:
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     known = Catalog(Store(tmp_path_factory.mktemp("store")))
-    told = fetch.fetch("digit-scenes", known, lambda done, size: None)
+    told = fetch.digit_scenes(known.store.data / known.datasets["digit-scenes"].path)
     assert "192 scenes" in told
     return known
 
