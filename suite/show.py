@@ -70,7 +70,10 @@ def _shown(value: float | str, best: float) -> str:
 def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Iterator[Table]:
     """The entries of one kind: models (and recipes), datasets, tasks, grids, layouts, clusters, images."""
     heads, rows = {
-        "models": (("model", "architecture", "dimension", "pre-training", "licence", "in the store"), _models),
+        "models": (
+            ("model", "architecture", "D", "pre-training", "top-1", "studies", "licence", "here"),
+            _models,
+        ),
         "datasets": (("dataset", "kind", "classes", "images", "metric", "in the store"), _datasets),
         "tasks": (("task", "takes", "headline", "source"), _tasks),
         "grids": (("study", "tasks", "models", "datasets", "what it is"), _grids),
@@ -103,16 +106,21 @@ def _verified(one: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    table = Table(*heads)
+    name, *others = heads
+    table = Table(Column(name, no_wrap=True), *others)  # names are to be copied
     for row in rows:
         table.add_row(*(escape(str(value)) for value in row))
     return table
 
 
 def _models(known: Catalog) -> Iterable[tuple[object, ...]]:
-    for one in {**known.models, **known.recorded_models(), **known.products()}.values():
-        here = "needs none" if one.weights is None else "no" if plan.missing_weights(one, known) else "yes"
-        yield one.name, one.architecture, one.dimension, one.pretraining, one.licence, here
+    """`top-1` is what was published for ImageNet-1K, first of all."""
+    named = {**known.models, **known.recorded_models(), **known.products()}
+    for _, one in sorted(named.items()):
+        here = "random" if one.weights is None else "no" if plan.missing_weights(one, known) else "yes"
+        top1 = f"{one.accuracy[0].top1:g} {one.accuracy[0].by}" if one.accuracy else ""
+        studies = "\n".join(one.families)
+        yield one.name, one.architecture, one.dimension, one.pretraining, top1, studies, one.licence, here
 
 
 def _recipes(known: Catalog) -> Iterable[tuple[object, ...]]:
