@@ -81,12 +81,13 @@ def inside(
     name: str,
     memory_gb: float = 0.0,
 ) -> Inside:
-    """What the program over `cells` gets in `image` on a machine like this one."""
+    """What the program over `cells` gets in `image` on a machine like this one; over none, what makes weights."""
+    cells = list(cells)
     return Inside(
         image=image.digest if cluster.runtime in ENGINES else str(store.images / image.file),
         digest=image.digest,
         read=tuple(read(cluster, store, cells)),
-        write=tuple(written(store)),
+        write=tuple(written(store, weights=not cells or any(cell.task.makes == "weights" for cell in cells))),
         folder=CHECKOUT,
         scratch=scratch,
         name=re.sub("[^A-Za-z0-9_.-]", "-", name),
@@ -118,11 +119,12 @@ def read(cluster: Cluster, store: Store, cells: Iterable[Cell]) -> Iterator[Path
             yield from _hops(path)
 
 
-def written(store: Store) -> Iterator[Path]:
-    """What a program may write: the store; and where folders of it are links, what they lead to."""
+def written(store: Store, *, weights: bool = False) -> Iterator[Path]:
+    """What a program may write: the store, its weights only if it makes some; and where folders of it are links, what
+    they lead to."""
     yield store.root
-    for path in (store.features, store.results, store.logs):
-        if path.is_symlink():
+    for path in (store.features, store.results, store.logs, *([store.weights] if weights else [])):
+        if path.is_symlink() or path == store.weights:
             yield from _hops(path)
 
 

@@ -128,6 +128,29 @@ def test_the_same_numbers_as_outside(launch: Launch, store: Store, entry: Entry,
     assert "2 cells: 2 done" in again.stdout and "submitted" not in again.stdout
 
 
+def test_weights_are_made_inside(launch: Launch, known: Catalog, store: Store, entry: Entry, tmp_path: Path) -> None:
+    """A published checkpoint is converted, and a backbone pre-trained, by the image's torch."""
+    import torch
+    import torchvision
+
+    torch.manual_seed(0)
+    network = torchvision.models.resnet50()
+    network.fc = torch.nn.Identity()
+    torch.save(network.state_dict(), tmp_path / "trex.pth")
+    ran = launch("--cluster", entry(), "fetch", "trex_resnet50", "--from", tmp_path / "trex.pth")
+    assert ran.returncode == 0 and "23,508,032 parameters" in ran.stdout, ran.stdout + ran.stderr
+    assert (store.weights / "trex_resnet50.safetensors").stat().st_size > 90e6
+    few = sorted((store.data / "digits/train").glob("*/*.png"))[::18]
+    for number, photo in enumerate(few):
+        to = tmp_path / f"few/{photo.parent.name}/{number}.png"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, to)
+    model = f"rotation-short_timm-test_resnet@images:{tmp_path / 'few'}"
+    ran = launch("--cluster", entry(), "grid", "--tasks", "pretrain", "--models", model, "--wait")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(list(store.weights.glob("rotation-short_timm-test_resnet@few-*.safetensors"))) == 1
+
+
 def test_another_image_makes_results_stale(
     launch: Launch, known: Catalog, entry: Entry, runtime: str, images: Path
 ) -> None:

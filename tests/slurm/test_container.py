@@ -15,7 +15,7 @@ from slurm.cluster import Cluster, find
 from slurm.container import Inside, command, enter, mounts
 from slurm.submission import draft
 from slurm.work import Work, block, blocked
-from suite import attempt, result
+from suite import attempt, product, result
 from suite.bundle import bundles
 from suite.catalog import Catalog
 from suite.cell import Cell
@@ -93,6 +93,18 @@ def test_data_that_lie_elsewhere_are_there_too(known: Catalog, tmp_path: Path) -
     assert elsewhere in engine.read(more, known.store, [cell])
     assert tmp_path in engine.read(more, known.store, [cell])
     assert Path("/nowhere") not in engine.read(more, known.store, [cell])
+
+
+def test_weights_are_written_by_what_makes_some_alone(known: Catalog, tmp_path: Path) -> None:
+    known.store.weights.mkdir()
+    cluster, digits = Cluster("here", runtime="apptainer"), known.datasets["digits"]
+    knn = Cell(known.tasks["knn"], digits, known.model("pixels_8x8"), 0)
+    made = product.maker(known.model("simclr_resnet18@digits"), known)
+    for cells, writes in (([knn], False), ([knn, made], True), ([], True)):
+        here = engine.inside(cluster, known.store, Image("", "", ""), iter(cells), tmp_path, name="test")
+        mounted = dict(mounts(here.read, here.write))
+        assert mounted.get(str(known.store.weights)) == (None if writes else "ro")
+        assert mounted[str(known.store.root)] == "rw"
 
 
 def test_which_gpus_an_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
