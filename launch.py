@@ -156,15 +156,20 @@ def grid_command(
 @click.option("--datasets", metavar="A,B", required=True, help="Labelled images, such as imagenet:PATH.")
 @somewhere
 def verify_command(names: tuple[str, ...], datasets: str) -> None:
-    """Check models on labelled images, by the classifier that their checkpoints have or else by k-NN, beside what was
-    published. Exit code 1 if one disagrees, or could not be measured."""
-    from suite import show
+    """Check models (or those of a family that are in the store) on labelled images, by the classifier that their
+    checkpoints have or else by k-NN, beside what was published. Exit code 1 if one disagrees, or could not be measured.
+    """
+    from suite import fetch, show
 
     cluster, known = setup()
-    asked = Grid(tasks=("verify",), models=names, datasets=plan.words(datasets))
+    wanted = fetch.names(names, known)
+    here = [name for name in wanted if name in names or not plan.missing_weights(known.model(name), known)]
+    asked = Grid(tasks=("verify",), models=tuple(here), datasets=plan.words(datasets))
     cells, wrong = _run(cluster, known, asked, stale=True, wait=True, shown=False)
-    found = [one for cell in cells if (one := result.read(known.store.results, cell.key))]
-    _console().print(show.verified(found))
+    read = {cell: result.read(known.store.results, cell.key) for cell in cells}
+    found = [one for cell, one in read.items() if one and one["facts"] == result.facts(cell)]
+    for one in found:
+        click.echo(show.verified(one))
     sys.exit(wrong or any(one["details"]["agrees"] is False for one in found))
 
 
@@ -243,23 +248,32 @@ def fetch_command(names: tuple[str, ...], mirror: Path | None, given: Path | Non
 
     cluster, known = setup()
     wanted = fetch.names(names, known)
-    if given and len(wanted) > 1:
-        raise Refusal(f"--from {given} is one model's file, and {len(wanted)} are named")
-    how = fetch.How(partial(convert, cluster, known.store), mirror, given)
-    failed = []
+    if given and (len(wanted) > 1 or mirror):
+        raise Refusal(f"--from {given} is one model's file: it goes with one name, and without --mirror")
+    if mirror and not mirror.is_dir():
+        raise Refusal(f"--mirror {mirror}: no such folder")
+    brought, failed = list[str](), list[str]()
     with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as bar:
-        for name in wanted:
-            line = bar.add_task(name, total=None)
-            try:
-                told = fetch.fetch(name, known, partial(_advance, bar, line), how)
-                bar.console.print(told, soft_wrap=True, markup=False, highlight=False)
-            except Refusal as refused:
-                failed.append(str(refused))
-            bar.remove_task(line)
-    if len(wanted) > 1:
-        click.echo(f"{len(wanted)} named, {len(wanted) - len(failed)} in the store, {len(failed)} left to do")
+        tell = partial(bar.console.print, soft_wrap=True, markup=False, highlight=False)
+        how = fetch.How(partial(convert, cluster, known.store), mirror, given, tell)
+        try:
+            for name in wanted:
+                line = bar.add_task(name, total=None)
+                try:
+                    tell(fetch.fetch(name, known, partial(_advance, bar, line), how))
+                    brought.append(name)
+                except (Refusal, OSError) as refused:
+                    failed.append(str(refused))
+                    if len(wanted) > 1:
+                        tell(f"left to do: {refused}")
+                bar.remove_task(line)
+        finally:
+            if len(wanted) > 1:
+                left = len(wanted) - len(brought) - len(failed)
+                more = f", {left} not tried" if left else ""
+                tell(f"{len(wanted)} named: {len(brought)} in the store, {len(failed)} left to do{more}")
     if failed:
-        raise Refused("\n".join(failed))
+        raise Refused("\n".join(failed) if len(failed) == 1 else f"{len(failed)} are left to do, see above")
 
 
 @main.command("build")

@@ -1,11 +1,13 @@
 """python -m jobs.convert NAME --store STORE FILE...: makes a model's weights of its published checkpoint's files.
 
-It writes what the model's entry names, in STORE/weights, and ends with 0; or says in a line on stderr why not, with 1.
+It writes what the model's entry names, in STORE/weights, and ends with 0; or says in a line on stderr why not: with 65
+where the checkpoint is not what the entry says, with another code where the machine or the program is at fault.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -23,9 +25,9 @@ def main() -> int:
         model = Catalog(store).model(asked.name)
         to = store.weights / (model.weights.file if model.weights else "")
         print(convert(model, asked.files, to, asked.source, asked.sha256))
-    except (BadWeights, Refusal, OSError) as error:
+    except (BadWeights, Refusal) as error:
         print(first_line(error), file=sys.stderr)
-        return 1
+        return os.EX_DATAERR
     return 0
 
 

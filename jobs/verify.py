@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,12 +24,15 @@ from suite.result import Metric, Outcome
 
 WHOLE = (1000, 50_000)  # classes and validation images of ImageNet-1K, on which top-1 is published
 IMAGES = 2  # of the fixed input
+WNID = re.compile(r"n\d{8}")
+LISTS = {1000: "imagenet-1k", 11221: "imagenet-21k-miil", 21841: "imagenet-22k", 21843: "imagenet-21k-goog"}
 
 
 def run(cell: Cell, workspace: Workspace) -> Outcome:
     found = workspace.backbone(cell.model)
     outputs = classifier(cell.model, workspace)
-    places = numbers(workspace.index(cell.dataset).classes, outputs)
+    classes = workspace.index(cell.dataset).classes
+    places = numbers(classes, outputs)
     if cell.model.classes and not places:
         raise BadTask(
             f"{cell.model.name} has a classifier of {outputs} classes, and {cell.dataset.name} {cell.dataset.classes} "
@@ -37,7 +41,8 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     by, measured = ("classifier", _classified(cell, workspace, outputs, places)) if places else ("knn", None)
     top1, top5, images = measured or _voted(cell, workspace)
     mark = fingerprint(found.network, cell.model)
-    details = {"by": by, "images": images, "fingerprint": mark, "report": found.report}
+    ordered = "WordNet's numbers" if all(WNID.fullmatch(name) for name in classes) else "in the data set's order"
+    details = {"by": by, "classes": ordered, "images": images, "fingerprint": mark, "report": found.report}
     return Outcome((top1, top5), {}, details | _published(cell, top1, by, mark))
 
 
@@ -58,18 +63,16 @@ def classifier(model: Model, workspace: Workspace) -> int:
 def numbers(classes: Sequence[str], outputs: int) -> list[int]:
     """Which output is which of the classes; [] where that is not known.
 
-    Where there are as many, they are in the same order; else classes are WordNet's numbers, of which timm has the
-    lists that ImageNet's classifiers are in the order of.
+    Of WordNet's numbers timm has the lists that ImageNet's classifiers are in the order of; where classes are others,
+    but as many as outputs, they are taken to be in the same order.
     """
-    if not outputs or len(classes) == outputs:
-        return list(range(outputs))
-    from timm.data import ImageNetInfo
+    if outputs in LISTS:
+        from timm.data import ImageNetInfo
 
-    known = {1000: "imagenet-1k", 11221: "imagenet-21k-miil", 21841: "imagenet-22k", 21843: "imagenet-21k-goog"}
-    if outputs not in known:
-        return []
-    place = {wnid: number for number, wnid in enumerate(ImageNetInfo(known[outputs]).label_names())}
-    return [place[wnid] for wnid in classes] if place.keys() >= set(classes) else []
+        place = {wnid: number for number, wnid in enumerate(ImageNetInfo(LISTS[outputs]).label_names())}
+        if place.keys() >= set(classes):
+            return [place[wnid] for wnid in classes]
+    return list(range(outputs)) if len(classes) == outputs else []
 
 
 def fingerprint(network: nn.Module, model: Model) -> str:

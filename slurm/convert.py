@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -48,5 +49,10 @@ def _run(model: Model, argv: list[str], folder: Path) -> str:
     ran = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
     if ran.returncode == 0:
         return ran.stdout.strip()
-    last = (ran.stderr.strip() or ran.stdout.strip() or f"exit code {ran.returncode}").splitlines()[-1]
-    raise Refusal(f"{model.name}: not converted: {last}")
+    silent = f"it was killed by signal {-ran.returncode}" if ran.returncode < 0 else f"exit code {ran.returncode}"
+    last = (ran.stderr.strip() or ran.stdout.strip() or silent).splitlines()[-1]
+    if ran.returncode == os.EX_DATAERR:
+        raise Refusal(f"{model.name}: not converted: {last}")
+    raise Later(
+        f"{model.name}: not converted, which is not the file's fault: {last}; the same command goes on from there"
+    )

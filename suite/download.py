@@ -47,8 +47,10 @@ def bring(
     *,
     mirror: Path | None = None,
     given: Path | None = None,
+    look: Callable[[Path], object] = lambda path: None,
 ) -> Brought:
-    """Brings the published files of a model into `folder`, which is its alone; what is there and passes stays.
+    """Brings the published files of a model into `folder`, which is its alone; what is there and passes stays. What
+    `look` refuses of the files that are to be read does not pass, either.
 
     They come from `given` (the file, or the folder of several), else from the folder `mirror`, else from the first of
     the origin's addresses that gives what passes. Refusal says what each of them gave, and what to do.
@@ -62,7 +64,7 @@ def bring(
             folder.mkdir(parents=True, exist_ok=True)
         for number, file in enumerate(names):
             to = folder / file
-            check = partial(_check, to, sha256[number], md5[number], origin.member)
+            check = partial(_check, to, sha256[number], md5[number], origin.member, look)
             known = bool(sha256[number] or md5[number])
             try:
                 there = None if given else _there(to, check)
@@ -77,14 +79,7 @@ def bring(
 
 def download(urls: Sequence[str], to: Path, sha256: str, progress: Progress) -> None:
     """Brings the first of `urls` that gives a checkpoint with that digest to `to`; Refusal says what each gave."""
-
-    def check(path: Path) -> None:
-        try:
-            checkpoint.inspect(path)
-        except checkpoint.CheckpointError as error:
-            raise Failed(str(error).removeprefix(f"{path}: ")) from None
-        _digest(path, "SHA-256", sha256)
-
+    check = partial(_check, to, sha256, "", "", checkpoint.inspect)
     with lock(to.with_name(f".{to.name}.lock")):
         if to.exists():
             return
@@ -135,7 +130,9 @@ def _there(to: Path, check: Callable[[Path], T]) -> T | None:
         return None
 
 
-def _check(to: Path, sha256: str, md5: str, member: str, path: Path) -> tuple[list[Path], str]:
+def _check(
+    to: Path, sha256: str, md5: str, member: str, look: Callable[[Path], object], path: Path
+) -> tuple[list[Path], str]:
     """What is to be read of the file that is at `path` and goes to `to`, and its SHA-256; Failed if it is amiss."""
     with open(path, "rb") as file:
         if told := foreign(file.read(512)):
@@ -143,7 +140,15 @@ def _check(to: Path, sha256: str, md5: str, member: str, path: Path) -> tuple[li
     found = _digest(path, "SHA-256", sha256)
     if md5:
         _digest(path, "MD5", md5)
-    return (archive.unpack(path, member, to) if member else [to]), found
+    unpacked = archive.unpack(path, member, to) if member else []
+    for one in unpacked or [path]:
+        try:
+            look(one)
+        except Refusal as refused:
+            for broken in unpacked:
+                broken.unlink()
+            raise Failed(str(refused).removeprefix(f"{one}: ")) from None
+    return unpacked or [to], found
 
 
 def _digest(path: Path, kind: str, wanted: str) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import fnmatch
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from suite import architecture, catalog, checkpoint, download, plan, png, scans, scenes
 from suite.catalog import Catalog
 from suite.download import Progress
-from suite.entry import Refusal, as_json
-from suite.model import Model, Weights
+from suite.entry import Refusal, as_json, near
+from suite.model import Model, Origin, Weights
 from suite.store import lock, write_json
 
 BROUGHT = ".brought"  # within the store's weights/: published files until they are converted
@@ -26,11 +28,12 @@ class Later(Refusal):
 @dataclass(frozen=True)
 class How:
     """How checkpoints are brought: `convert(model, files, source, sha256)` makes the model's file of what was brought;
-    they come out of the folder `mirror`, or are the one that was `given`, where there is one."""
+    they come out of the folder `mirror`, or are the one that was `given`, where there is one; `tell` shows a line."""
 
     convert: Callable[[Model, Sequence[Path], str, str], str]
     mirror: Path | None = None
     given: Path | None = None
+    tell: Callable[[str], object] = lambda line: None
 
 
 def names(texts: Iterable[str], known: Catalog) -> list[str]:
@@ -45,6 +48,9 @@ def names(texts: Iterable[str], known: Catalog) -> list[str]:
 
 def fetch(name: str, known: Catalog, progress: Progress, how: How) -> str:
     """Brings a dataset or a model's weights by its name and returns a line saying where it is. Refusal if it can't."""
+    published = name in known.models and known.models[name].weights
+    if (how.mirror or how.given) and not published:
+        raise Refusal(f"{name}: --mirror and --from are for published models of suite/models/")
     if name in EMBEDDED:
         return EMBEDDED[name](known.store.data / known.datasets[name].path)
     if name.startswith("timm:"):
@@ -55,6 +61,10 @@ def fetch(name: str, known: Catalog, progress: Progress, how: How) -> str:
             f"{name}: unpack {data.source} into {known.store.data / data.path}, or name it where it is: "
             f"--datasets {name}:PATH"
         )
+    spelled = "@" in name or name.startswith("random_")
+    if not spelled and name not in {**known.models, **known.recorded_models()}:
+        families = {family for one in known.models.values() for family in one.families}
+        raise near(name, {*known.models, *families}, "model or family")
     return weights(known.model(name), known, progress, how)
 
 
@@ -104,28 +114,56 @@ def weights(model: Model, known: Catalog, progress: Progress, how: How) -> str:
     if model.weights is None:
         return f"{model.name} needs no weights: it is a random initialisation"
     to, origin = known.store.weights / model.weights.file, model.weights.origin
-    if to.exists():
-        return f"{model.name}: is there, {to}{_licence(model)}"
     if origin is None:
-        raise Refusal(plan.missing_weights(model, known))
+        if absent := plan.missing_weights(model, known):
+            raise Refusal(absent)
+        return f"{model.name}: is there, {to}"
+    right = known.models.get(to.stem, model)  # whose file it is, though a -paper twin may have been named
     aside = known.store.weights / BROUGHT / to.stem
-    with lock(aside.with_name(f".{aside.name}.converted.lock")):
+    with _mine(aside.with_name(f".{to.stem}.converted.lock"), how, f"another fetch is at {to.stem}: waiting for it"):
         if to.exists():
+            _refuse_broken(to)
             return f"{model.name}: is there, {to}{_licence(model)}"
-        brought = download.bring(model.name, origin, aside, progress, mirror=how.mirror, given=how.given)
         try:
-            if origin.reader == "torch":
-                checkpoint.inspect(brought.files[0], origin.opaque)
-            told = how.convert(model, brought.files, brought.source, brought.sha256)
-        except Later:
-            raise
-        except Refusal as refused:
-            if origin.sha256 or origin.md5:
-                raise Refusal(f"{refused}; what was brought is kept in {aside}") from None
-            shutil.rmtree(aside, ignore_errors=True)  # nothing says that it is the right file
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
-    return f"{told}{_licence(model)}"
+            return _converted(right, origin, aside, progress, how) + _licence(model)
+        finally:
+            with suppress(OSError):
+                aside.rmdir()  # where nothing is in it
+
+
+def _converted(model: Model, origin: Origin, aside: Path, progress: Progress, how: How) -> str:
+    look = partial(checkpoint.inspect, opaque=origin.opaque) if origin.reader == "torch" else lambda path: None
+    brought = download.bring(model.name, origin, aside, progress, mirror=how.mirror, given=how.given, look=look)
+    try:
+        told = how.convert(model, brought.files, "".join(origin.urls[:1]) or origin.page, brought.sha256)
+    except Later:
+        raise
+    except Refusal as refused:
+        if origin.sha256 or origin.md5:
+            raise Refusal(f"{refused}; what was brought is kept in {aside}") from None
+        shutil.rmtree(aside, ignore_errors=True)  # nothing says that it is the right file
+        raise Refusal(f"{refused}; what was brought, from {brought.source}, is not kept") from None
+    shutil.rmtree(aside, ignore_errors=True)
+    return f"{told}; from {brought.source}"
+
+
+@contextmanager
+def _mine(path: Path, how: How, waiting: str) -> Iterator[None]:
+    """The lock of that file; who has to wait for it is told so."""
+    with lock(path, wait=False) as mine:
+        if mine:
+            yield
+            return
+    how.tell(waiting)
+    with lock(path):
+        yield
+
+
+def _refuse_broken(file: Path) -> None:
+    try:
+        checkpoint.inspect(file)
+    except checkpoint.CheckpointError as error:
+        raise Refusal(f"{error}; move it away, and the same command brings it anew") from None
 
 
 def _licence(model: Model) -> str:

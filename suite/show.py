@@ -87,22 +87,18 @@ def listing(what: str, known: Catalog, clusters: Iterable[str]) -> Iterator[Tabl
         yield _table(shown, _recipes(known))
 
 
-def verified(results: Iterable[Mapping[str, Any]]) -> Table:
-    """Results of the task `verify`, beside what was published."""
-    heads = ("model", "dataset", "by", "right", "top-1 [95 %]", "published", "fingerprint", "")
-    return _table(heads, map(_verified, results))
-
-
-def _verified(one: Mapping[str, Any]) -> tuple[object, ...]:
-    top1, told = one["metrics"][0], one["details"]
-    right = f"{round(top1['value'] * top1['n'])} of {top1['n']}"
+def verified(one: Mapping[str, Any]) -> str:
+    """The result of the task `verify`, beside what was published: two lines, which nothing cuts."""
+    top1, told, published = one["metrics"][0], one["details"], one["details"]["published"]
     value, low, high = (f"{100 * top1[name]:.2f}" for name in ("value", "low", "high"))
-    published = f"{told['published']['top1']:g}, {told['published']['source']}" if told["published"] else ""
-    other = "" if told["comparable"] or not published else " (on ImageNet-1K's 50,000)"
-    verdict = {True: "agrees", False: "DISAGREES", None: ""}[told["agrees"]]
-    by = {"classifier": "its classifier", "knn": "k-NN"}[told["by"]]
-    model, dataset = one["model"]["name"], one["dataset"]["name"]
-    return model, dataset, by, right, f"{value} [{low}, {high}]", published + other, told["fingerprint"], verdict
+    by = {"classifier": f"its classifier ({told['classes']})", "knn": "k-NN"}[told["by"]]
+    known = f"published {published['top1']:g} ({published['source']})" if published else "nothing published"
+    known += "" if told["comparable"] or not published else ", on ImageNet-1K's 50,000"
+    verdict = {True: ": agrees", False: ": DISAGREES", None: ""}[told["agrees"]]
+    return (
+        f"{one['model']['name']} on {one['dataset']['name']}: {round(top1['value'] * top1['n'])} of {top1['n']} right "
+        f"by {by}\n    top-1 {value} [{low}, {high}], {known}; fingerprint {told['fingerprint']}{verdict}"
+    )
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

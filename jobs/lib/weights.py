@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
-import pickle
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from jobs.lib.failure import BadWeights
+from jobs.lib.failure import BadWeights, first_line
 from suite import checkpoint
 from suite.model import Weights
+from suite.unpickle import UNREADABLE
 
 # What is left of a pre-trained file beside the backbone: classifiers, projections, prototypes.
 HEADS = ("fc*", "classifier*", "head*", "last_linear*", "proj*", "predictor*", "prototypes*", "linear*", "norm.mean*")
@@ -75,8 +75,8 @@ def read(file: Path) -> Any:
             return safetensors.torch.load_file(file)
         with torch.serialization.safe_globals(list(_harmless())):
             return torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, safetensors.SafetensorError) as error:
-        raise BadWeights(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
+    except (OSError, RuntimeError, safetensors.SafetensorError, *UNREADABLE) as error:
+        raise BadWeights(f"{file} cannot be read: {first_line(error)}") from error
 
 
 def _harmless() -> Iterator[tuple[Any, str]]:
@@ -89,11 +89,11 @@ def _harmless() -> Iterator[tuple[Any, str]]:
 
 
 def flat(value: Any, prefix: str = "") -> Iterable[tuple[str, torch.Tensor]]:
-    """Dotted names and tensors of nested dicts."""
+    """Dotted names and tensors of nested dicts, lists and tuples."""
     if isinstance(value, torch.Tensor):
         yield prefix.rstrip("."), value
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
+    elif isinstance(value, Mapping | list | tuple):
+        for name, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from flat(inner, f"{prefix}{name}.")
 
 

@@ -45,7 +45,8 @@ def test_real_weights(
     top1 = found["metrics"][0]
     assert top1["n"] == of and round(top1["value"] * of) >= least
     assert found["details"]["by"] == "classifier" and len(found["details"]["fingerprint"]) == 16
-    assert found["details"]["fingerprint"] in ran.stdout and "its classifier" in ran.stdout
+    assert f"of {of} right by its classifier" in ran.stdout
+    assert f"fingerprint {found['details']['fingerprint']}" in ran.stdout
 
 
 def entry(known: Catalog, network: torch.nn.Module, classes: int = 0, **more: object) -> Model:
