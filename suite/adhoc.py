@@ -1,10 +1,12 @@
-"""Entries that a user names on the command line: PATH:ARCHITECTURE, timm:NAME, LAYOUT:PATH."""
+"""Entries that a user names on the command line: PATH:ARCHITECTURE, timm:NAME, LAYOUT[/PART]:PATH."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +25,15 @@ METRICS = {
     "segmentation": "miou",
     "normals": "within_11.25",
 }
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads one layout, or one part of it."""
+
+    KIND: str
+    recognise: Callable[[Path], bool]
+    index: Callable[[Path], Index]
 
 
 def model(text: str, known: Catalog) -> Model:
@@ -71,12 +82,21 @@ def datasets(text: str, known: Catalog, kinds: Collection[str] = ()) -> list[Dat
 
 
 def layout_names() -> list[str]:
-    """The layouts that there is a reader for."""
-    return [m.name.replace("_", "-") for m in pkgutil.iter_modules(layouts.__path__)]
+    """The layouts that there is a reader for, each followed by its parts: cog, cog/l1, cog/l2 ..."""
+    names = [m.name.replace("_", "-") for m in pkgutil.iter_modules(layouts.__path__)]
+    parts = {name: getattr(_module(name), "SETS", ()) for name in names}
+    return [spelled for name in names for spelled in (name, *(f"{name}/{part}" for part in parts[name]))]
 
 
-def layout(name: str) -> ModuleType:
-    """The reader of a layout: a module with `recognise(root)` and `index(root)`."""
+def layout(name: str) -> Reader:
+    """The reader of a layout: its module's KIND, `recognise(root)` and `index(root)`. NAME/PART is one of several data
+    sets that a folder holds (the module's SETS): the same functions, with `part`."""
+    spelled, _, part = name.partition("/")
+    module, which = _module(spelled), {"part": part} if part else {}
+    return Reader(module.KIND, partial(module.recognise, **which), partial(module.index, **which))
+
+
+def _module(name: str) -> ModuleType:
     return importlib.import_module(f"suite.layouts.{name.replace('-', '_')}")
 
 
@@ -120,7 +140,8 @@ def _recognise(root: Path, kinds: Collection[str]) -> list[str]:
     """The layouts of a folder, one for each wanted kind that it has."""
     if not root.is_dir():
         raise Refusal(f"{root}: no such folder")
-    fitting = [name for name in layout_names() if name != "images" and layout(name).recognise(root)]
+    whole = [name for name in layout_names() if name != "images" and "/" not in name]
+    fitting = [name for name in whole if layout(name).recognise(root)]
     if not fitting and "images" in kinds and layout("images").recognise(root):
         return ["images"]  # which any folder is that has some
     # Where none is wanted, `voc-segmentation` is passed over for `voc-detection`, and that for `voc`.

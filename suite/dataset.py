@@ -10,12 +10,27 @@ from suite.entry import remark
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A file that a data set is unpacked from: `urls` are tried in turn, each the same file; `to` is the folder, below
+    the data set's, that it is unpacked in, or laid in where it is no archive ("": the data set's own folder).
+
+    `sha256` and `md5` are the whole digests, in hex; empty where none was published.
+    """
+
+    urls: tuple[str, ...]
+    sha256: str = ""
+    md5: str = ""
+    to: str = ""
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Labelled images. `path` is absolute, or relative to the store's data/ folder; `layout` names its reader.
 
     `counts` are the published images per split, checked when the images are read; `digest` pins the exact files of a
     folder that a user named (empty for catalogue entries, whose counts and archives pin them); `masks` says whether the
-    things of a detection set have masks beside their boxes.
+    things of a detection set have masks beside their boxes. `page` is what to open in a browser for archives that need
+    an account, or are nowhere to be had by a program.
     """
 
     name: str = remark()
@@ -28,10 +43,12 @@ class Dataset:
     digest: str = ""
     masks: bool = remark(False)
     source: str = remark()
+    archives: tuple[Archive, ...] = remark(())
+    page: str = remark()
     licence: str = remark()
     citation: str = remark()
 
 
 def from_json(record: Mapping[str, Any]) -> Dataset:
     """The dataset that `entry.as_json` wrote."""
-    return Dataset(**record)
+    return Dataset(**{name: value for name, value in record.items() if name != "archives"})  # a record needs none

@@ -10,6 +10,7 @@ Classes are the folder names of train/, sorted.
 from pathlib import Path
 
 from suite.index import Index, LayoutError, Split, folders, images, some, unlike
+from suite.layouts import imagenet
 
 KIND = "classification"
 EXPECTED = "train/CLASS/*.jpg and test/CLASS/*.jpg (val/ beside test/, or in its place)"
@@ -19,8 +20,8 @@ def recognise(root: Path) -> bool:
     """Whether the folder looks like this layout."""
     held_out = (root / "test").is_dir() or (root / "val").is_dir()
     # Tiny ImageNet, whose val/ is one folder and a list; ImageNet, whose list has the classes' order.
-    listed = any((root / name).exists() for name in ("wnids.txt", "LOC_synset_mapping.txt"))
-    if listed or not held_out or not (root / "train").is_dir():
+    listed = any((root / name).exists() for name in ("wnids.txt", imagenet.LIST))
+    if listed or not held_out or not (root / "train").is_dir() or imagenet.recognise(root):
         return False
     held = folders(root / "train")
     return bool(held) and not {"rgb", "normals"} <= set(held)  # NYUv2's, which are no classes

@@ -2,44 +2,82 @@
 
     train/WNID/*.JPEG              optional
     val/WNID/*.JPEG                the test split: the labels of test/ were never published
-    LOC_synset_mapping.txt         WNID and words, a class a line
+    LOC_synset_mapping.txt         WNID and words, a class a line; not needed where val/ has all 1,000 folders
+    1percent.txt, 10percent.txt    only for the parts imagenet/1percent and imagenet/10percent, which train on the
+                                   images that it lists: WNID_NUMBER.JPEG a line
 
 Classes are those of the list, also where some have no image here: so a part of the set keeps their numbers, which are
-those of published classifiers.
+those of published classifiers. Without the list they are the 1,000 folders, sorted, which is the same order.
 """
 
+import re
 from pathlib import Path
 
-from suite.index import Index, LayoutError, Split, folders, images, lines, some, unlike
+from suite.index import Index, LayoutError, Split, folders, images, lines, require_present, some, unlike
 
 KIND = "classification"
+SETS = ("1percent", "10percent")
 LIST = "LOC_synset_mapping.txt"
-EXPECTED = f"val/WNID/*.JPEG and {LIST}; train/WNID/*.JPEG may be there"
+WHOLE = 1000
+EXPECTED = f"val/WNID/*.JPEG and {LIST} (or all {WHOLE} folders in val/); train/WNID/*.JPEG may be there"
 
 
-def recognise(root: Path) -> bool:
-    """Whether the folder looks like this layout."""
-    return (root / LIST).is_file() and (root / "val").is_dir()
+def recognise(root: Path, part: str = "") -> bool:
+    """Whether the folder looks like this layout, and has the list of the part."""
+    if not (root / "val").is_dir() or (part and not (root / f"{part}.txt").is_file()):
+        return False
+    return (root / LIST).is_file() or len(_wnids(root)) == WHOLE
 
 
-def index(root: Path) -> Index:
+def index(root: Path, part: str = "") -> Index:
     """Read the folder; raises LayoutError."""
-    if not recognise(root):
-        raise unlike(root, EXPECTED)
+    if not recognise(root, part):
+        raise unlike(root, f"{EXPECTED}{f'; and {part}.txt, its list of images of train/' if part else ''}")
+    classes = _classes(root)
+    splits = {"test": _split(root, "val", classes)}
+    if part:
+        splits["train"] = _listed(root, part, classes)
+    elif (root / "train").is_dir():
+        splits["train"] = _split(root, "train", classes)
+    return Index(KIND, classes, splits)
+
+
+def _wnids(root: Path) -> list[str]:
+    return [name for name in folders(root / "val") if re.fullmatch(r"n\d{8}", name)]
+
+
+def _classes(root: Path) -> list[str]:
+    if not (root / LIST).is_file():
+        return _wnids(root)
     classes = [line.split()[0] for line in lines(root / LIST)]
     twice = sorted({wnid for wnid in classes if classes.count(wnid) > 1}) if len(set(classes)) < len(classes) else []
     if twice or not classes:
         raise LayoutError(f"{root / LIST}: {f'{some(twice)} twice' if twice else 'no line'}; unpack it again")
-    there = {"test": "val"} | ({"train": "train"} if (root / "train").is_dir() else {})
-    return Index(KIND, classes, {split: _split(root, folder, classes) for split, folder in sorted(there.items())})
+    return classes
 
 
 def _split(root: Path, folder: str, classes: list[str]) -> Split:
     known = {wnid: number for number, wnid in enumerate(classes)}
     present = folders(root / folder)
     if unknown := [wnid for wnid in present if wnid not in known]:
-        raise LayoutError(f"{root}: {folder}/ has {len(unknown)} folders that {LIST} has not ({some(unknown)})")
+        held = LIST if (root / LIST).is_file() else "val/"
+        raise LayoutError(f"{root}: {folder}/ has {len(unknown)} folders that {held} has not ({some(unknown)})")
     found = [(f"{folder}/{wnid}/{image}", known[wnid]) for wnid in present for image in images(root / folder / wnid)]
     if not found:
         raise unlike(root / folder, "one folder a class with images in it")
     return Split([item for item, _ in found], [label for _, label in found])
+
+
+def _listed(root: Path, part: str, classes: list[str]) -> Split:
+    known = {wnid: number for number, wnid in enumerate(classes)}
+    names = [line.rpartition("/")[2] for line in lines(root / f"{part}.txt")]
+    odd = [name for name in names if name.partition("_")[0] not in known]
+    if odd or not names:
+        told = f"{len(odd)} lines are no image of a class ({some(odd)})" if odd else "no line"
+        raise LayoutError(
+            f"{root / part}.txt: {told}; expected WNID_NUMBER.JPEG, such as n01440764_10026.JPEG; bring the list again"
+        )
+    labels = [known[name.partition("_")[0]] for name in names]
+    items = [f"train/{classes[label]}/{name}" for name, label in zip(names, labels, strict=True)]
+    require_present(root, items)
+    return Split(items, labels)
