@@ -166,8 +166,8 @@ def verify_command(names: tuple[str, ...], datasets: str) -> None:
     here = [name for name in wanted if name in names or not plan.missing_weights(known.model(name), known)]
     asked = Grid(tasks=("verify",), models=tuple(here), datasets=plan.words(datasets))
     cells, wrong = _run(cluster, known, asked, stale=True, wait=True, shown=False)
-    read = {cell: result.read(known.store.results, cell.key) for cell in cells}
-    found = [one for cell, one in read.items() if one and one["facts"] == result.facts(cell)]
+    read = [(cell, result.read(known.store.results, cell.key)) for cell in cells]
+    found = [one for cell, one in read if one and one["facts"] == result.facts(cell)]
     for one in found:
         click.echo(show.verified(one))
     sys.exit(wrong or any(one["details"]["agrees"] is False for one in found))

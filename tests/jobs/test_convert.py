@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -218,7 +219,7 @@ def test_the_program(
     assert (tmp_path / "store/weights/moco_tiny.safetensors").is_file()
     for words in (["moco_tiny", "none.pth"], ["moco_tony", "w.pth"]):
         monkeypatch.setattr(sys, "argv", ["jobs.convert", *words, "--store", str(tmp_path / "store")])
-        assert program.main() == 1
+        assert program.main() == os.EX_DATAERR
         said = capsys.readouterr()
         assert said.err.count("\n") == 1
         assert not said.out
