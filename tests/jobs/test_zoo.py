@@ -250,7 +250,7 @@ def mmcls_names(state: State) -> dict[str, Tensor]:
 OF_RESNETS = "mmselfsup-simclr-4096-800_* mmselfsup-moco-v3_resnet50 mmselfsup-moco-v3-?00_resnet50"
 LAYOUTS: dict[str, tuple[Layout, ...]] = {  # patterns of names, of which the first counts
     "supervised*_resnet* supervised_vgg19_bn": (flat, uncounted),
-    "supervised*_inception_v3 dino_* barlow* trex* ssup_* swsup_* nat_m4 imagenet21k-p_tresnet*": (flat,),
+    "supervised*_inception_v3 dino_* barlow* trex* ssup_* swsup_* nat* imagenet21k-p_tresnet*": (flat,),
     "deit_*": (deit,),
     "moco-v?_* mochi_* pcl-v?_*": (moco,),
     "mopro_*": (mopro,),
