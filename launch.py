@@ -273,7 +273,7 @@ def fetch_command(names: tuple[str, ...], mirror: Path | None, given: Path | Non
                 more = f", {left} not tried" if left else ""
                 tell(f"{len(wanted)} named: {len(brought)} in the store, {len(failed)} left to do{more}")
     if failed:
-        raise Refused("\n".join(failed) if len(failed) == 1 else f"{len(failed)} are left to do, see above")
+        raise Refused("\n".join(failed))
 
 
 @main.command("build")
