@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from jobs.lib import neighbours, score
+from jobs.lib.features import Features
 from jobs.lib.rows import Rows
 from jobs.lib.workspace import Workspace
 from suite.cell import Cell
@@ -14,18 +18,25 @@ from suite.result import Outcome
 
 def run(cell: Cell, workspace: Workspace) -> Outcome:
     s = cell.task.settings
-    official = workspace.index(cell.dataset).splits
-    splits = [workspace.features(cell, name) for name in ("train", "val") if name in official]
-    bank, labels = Rows(*((split.x, None) for split in splits)), np.concatenate([split.y for split in splits])
-    test = workspace.features(cell, "test")
-    votes = neighbours.predict(
-        bank, labels, test.x, cell.dataset.classes, s["ks"], s["temperature"], device=workspace.device
-    )
+    votes, test, banked = voted(cell, workspace, s["ks"], s["temperature"])
     truth = torch.from_numpy(test.y)
     found = [
         metric
         for k, scores in votes.items()
         for metric in score.evaluate(scores, truth, cell, f"_k{k}", headline=k == s["headline_k"])
     ]
-    details = {"images": {"bank": len(bank), "test": len(truth)}, "extraction": test.manifest}
+    details = {"images": {"bank": banked, "test": len(truth)}, "extraction": test.manifest}
     return Outcome(tuple(found), {}, details)
+
+
+def voted(
+    cell: Cell, workspace: Workspace, ks: Sequence[int], temperature: float
+) -> tuple[dict[int, Tensor], Features, int]:
+    """Votes for each k, images x classes, on the test images; their features; and how many images are the bank."""
+    official = workspace.index(cell.dataset).splits
+    splits = [workspace.features(cell, name) for name in ("train", "val") if name in official]
+    bank, labels = Rows(*((split.x, None) for split in splits)), np.concatenate([split.y for split in splits])
+    test = workspace.features(cell, "test")
+    classes = cell.dataset.classes
+    votes = neighbours.predict(bank, labels, test.x, classes, ks, temperature, device=workspace.device)
+    return votes, test, len(bank)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jobs.lib import backbone, metrics, neighbours, score
+from jobs import knn
+from jobs.lib import backbone, metrics, score
 from jobs.lib.failure import BadTask
 from jobs.lib.images import normalise
-from jobs.lib.rows import Rows
 from jobs.lib.workspace import Workspace
 from suite import checkpoint
 from suite.cell import Cell
@@ -24,44 +24,44 @@ from suite.result import Metric, Outcome
 
 WHOLE = (1000, 50_000)  # classes and validation images of ImageNet-1K, on which top-1 is published
 IMAGES = 2  # of the fixed input
-WNID = re.compile(r"n\d{8}")
 LISTS = {1000: "imagenet-1k", 11221: "imagenet-21k-miil", 21841: "imagenet-22k", 21843: "imagenet-21k-goog"}
 
 
 def run(cell: Cell, workspace: Workspace) -> Outcome:
-    found = workspace.backbone(cell.model)
-    outputs = classifier(cell.model, workspace)
-    classes = workspace.index(cell.dataset).classes
-    places = numbers(classes, outputs)
+    found, data = workspace.backbone(cell.model), cell.dataset
+    outputs = classifier(cell.model, workspace.store.weights)
+    places, ordered = numbers(workspace.index(data).classes, outputs)
     if cell.model.classes and not places:
         raise BadTask(
-            f"{cell.model.name} has a classifier of {outputs} classes, and {cell.dataset.name} {cell.dataset.classes} "
-            "others; name images whose folders are called by WordNet's numbers, or which have all of its classes"
+            f"{cell.model.name} has a classifier of {outputs} classes, and {data.name} {data.classes} others; name "
+            "images whose folders are called by WordNet's numbers, or which have all of its classes"
         )
-    by, measured = ("classifier", _classified(cell, workspace, outputs, places)) if places else ("knn", None)
-    top1, top5, images = measured or _voted(cell, workspace)
+    if places:
+        by, (scores, labels) = f"its classifier ({ordered})", _classified(cell, workspace, outputs, places)
+    else:
+        by, (scores, labels) = "k-NN", _voted(cell, workspace)
+    top1, top5 = _metrics(scores, labels, cell)
     mark = fingerprint(found.network, cell.model)
-    ordered = "WordNet's numbers" if all(WNID.fullmatch(name) for name in classes) else "in the data set's order"
-    details = {"by": by, "classes": ordered, "images": images, "fingerprint": mark, "report": found.report}
-    return Outcome((top1, top5), {}, details | _published(cell, top1, by, mark))
+    details = {"by": by, "images": len(labels), "fingerprint": mark, "report": found.report}
+    return Outcome((top1, top5), {}, details | _published(cell, top1, "classifier" if places else "knn", mark))
 
 
-def classifier(model: Model, workspace: Workspace) -> int:
-    """How many outputs the classifier has that a model's file keeps beside the backbone; 0 where it keeps none.
+def classifier(model: Model, folder: Path) -> int:
+    """How many outputs the classifier has that a model's file in `folder` keeps beside the backbone; 0 for none.
 
-    Of a model with an entry that says so; of another one by its tensors' names.
+    An entry says so; of another file its tensors' names do.
     """
-    if model.weights is None or model.classes or model.weights.origin:
-        return model.classes if model.weights else 0
+    if model.weights is None or model.weights.origin:
+        return model.classes
     names = backbone.whole(replace(model, classes=2)).state_dict().keys() - backbone.build(model).state_dict().keys()
-    held = checkpoint.inspect(workspace.store.weights / model.weights.file).tensors
+    held = checkpoint.inspect(folder / model.weights.file).tensors
     found = {name: {shape for at, shape in held.items() if f".{at}".endswith(f".{name}")} for name in names}
     counts = {shape[0] for shapes in found.values() for shape in shapes if shape}
     return counts.pop() if names and all(found.values()) and len(counts) == 1 else 0
 
 
-def numbers(classes: Sequence[str], outputs: int) -> list[int]:
-    """Which output is which of the classes; [] where that is not known.
+def numbers(classes: Sequence[str], outputs: int) -> tuple[list[int], str]:
+    """Which output is which of the classes, and how that is known; [] where it is not.
 
     Of WordNet's numbers timm has the lists that ImageNet's classifiers are in the order of; where classes are others,
     but as many as outputs, they are taken to be in the same order.
@@ -71,8 +71,8 @@ def numbers(classes: Sequence[str], outputs: int) -> list[int]:
 
         place = {wnid: number for number, wnid in enumerate(ImageNetInfo(LISTS[outputs]).label_names())}
         if place.keys() >= set(classes):
-            return [place[wnid] for wnid in classes]
-    return list(range(outputs)) if len(classes) == outputs else []
+            return [place[wnid] for wnid in classes], "by WordNet's numbers"
+    return (list(range(outputs)), "in the data set's order") if outputs == len(classes) else ([], "")
 
 
 def fingerprint(network: nn.Module, model: Model) -> str:
@@ -89,36 +89,31 @@ def fingerprint(network: nn.Module, model: Model) -> str:
     return hashlib.sha256(found.numpy().astype("<f4").tobytes()).hexdigest()[:16]
 
 
-def _classified(cell: Cell, workspace: Workspace, outputs: int, places: list[int]) -> tuple[Metric, Metric, int]:
-    """Top-1 and top-5 of the model's own classifier, over all its outputs."""
+def _classified(cell: Cell, workspace: Workspace, outputs: int, places: list[int]) -> tuple[Tensor, Tensor]:
+    """Logits of the model's own classifier on the test images, over all its outputs, and which is right."""
     loaded = backbone.load(replace(cell.model, classes=outputs), workspace.store.weights, classifier=True)
     test = workspace.features(cell, "test", replace(loaded, model=replace(cell.model, dimension=outputs)))
-    return _metrics(torch.from_numpy(np.array(test.x)), torch.tensor(places)[torch.from_numpy(test.y)], cell)
+    return torch.from_numpy(np.array(test.x)), torch.tensor(places)[torch.from_numpy(test.y)]
 
 
-def _voted(cell: Cell, workspace: Workspace) -> tuple[Metric, Metric, int]:
-    """Top-1 and top-5 of weighted k-NN: all labelled images beside the test are the bank."""
-    there, s = workspace.index(cell.dataset).splits, cell.task.settings
-    splits = [workspace.features(cell, name) for name in ("train", "val") if name in there]
-    if not splits:
+def _voted(cell: Cell, workspace: Workspace) -> tuple[Tensor, Tensor]:
+    """Votes of k-NN on the test images, and their classes."""
+    if "train" not in workspace.index(cell.dataset).splits:
         raise BadTask(
             f"{cell.model.name} has no classifier, and {cell.dataset.name} no training images for k-NN; "
             "name a data set that has some"
         )
-    bank, labels = Rows(*((split.x, None) for split in splits)), np.concatenate([split.y for split in splits])
-    test = workspace.features(cell, "test")
-    votes = neighbours.predict(
-        bank, labels, test.x, cell.dataset.classes, [s["k"]], s["temperature"], device=workspace.device
-    )
-    return _metrics(votes[s["k"]], torch.from_numpy(test.y), cell)
+    k = cell.task.settings["k"]
+    votes, test, _ = knn.voted(cell, workspace, [k], cell.task.settings["temperature"])
+    return votes[k], torch.from_numpy(test.y)
 
 
-def _metrics(scores: Tensor, labels: Tensor, cell: Cell) -> tuple[Metric, Metric, int]:
+def _metrics(scores: Tensor, labels: Tensor, cell: Cell) -> tuple[Metric, Metric]:
     best = scores.topk(min(5, scores.shape[1])).indices == labels[:, None]
-    top5 = metrics.mean_statistic(best.any(1).float())
-    top1 = metrics.mean_statistic(metrics.correct(scores, labels))
-    first, second = score.pooled({"top1": top1, "top5": top5}, len(labels), cell.seed, "top1")
-    return first, second, len(labels)
+    right = {"top1": metrics.correct(scores, labels), "top5": best.any(1).float()}
+    statistics = {name: metrics.mean_statistic(per_image) for name, per_image in right.items()}
+    top1, top5 = score.pooled(statistics, len(labels), cell.seed, "top1")
+    return top1, top5
 
 
 def _published(cell: Cell, top1: Metric, by: str, mark: str) -> Mapping[str, Any]:

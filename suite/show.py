@@ -91,13 +91,12 @@ def verified(one: Mapping[str, Any]) -> str:
     """The result of the task `verify`, beside what was published: two lines, which nothing cuts."""
     top1, told, published = one["metrics"][0], one["details"], one["details"]["published"]
     value, low, high = (f"{100 * top1[name]:.2f}" for name in ("value", "low", "high"))
-    by = {"classifier": f"its classifier ({told['classes']})", "knn": "k-NN"}[told["by"]]
     known = f"published {published['top1']:g} ({published['source']})" if published else "nothing published"
     known += "" if told["comparable"] or not published else ", on ImageNet-1K's 50,000"
     verdict = {True: ": agrees", False: ": DISAGREES", None: ""}[told["agrees"]]
     return (
         f"{one['model']['name']} on {one['dataset']['name']}: {round(top1['value'] * top1['n'])} of {top1['n']} right "
-        f"by {by}\n    top-1 {value} [{low}, {high}], {known}; fingerprint {told['fingerprint']}{verdict}"
+        f"by {told['by']}\n    top-1 {value} [{low}, {high}], {known}; fingerprint {told['fingerprint']}{verdict}"
     )
 
 

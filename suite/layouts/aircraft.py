@@ -13,7 +13,7 @@ families and manufacturers are not read.
 from pathlib import Path
 
 from suite import inner
-from suite.index import Index, LayoutError, Split, lines, require_all_labelled, require_present, unlike
+from suite.index import Index, LayoutError, Split, lines, require_all_labelled, require_present
 
 KIND = "classification"
 EXPECTED = "data/images_variant_train.txt, its like for val and test, data/variants.txt and data/images/"
@@ -28,9 +28,7 @@ def recognise(root: Path) -> bool:
 
 def index(root: Path) -> Index:
     """Read the folder; raises LayoutError."""
-    prefix = _prefix(root)
-    if prefix is None:
-        raise unlike(root, EXPECTED)
+    prefix = inner.required(root, _prefix(root), EXPECTED)
     classes = lines(root / prefix / "variants.txt")
     splits = {name: _split(root, prefix, f"images_variant_{name}.txt", classes) for name in SPLITS}
     require_all_labelled(root, classes, splits["train"].labels, "images_variant_train.txt")

@@ -15,7 +15,7 @@ import random
 from pathlib import Path
 
 from suite import inner
-from suite.index import Index, Split, folders, images, require_all_labelled, unlike
+from suite.index import Index, Split, folders, images, require_all_labelled
 
 KIND = "classification"
 EXPECTED = "101_ObjectCategories/CLASS/*.jpg, BACKGROUND_Google being one of the 102 classes"
@@ -30,9 +30,7 @@ def recognise(root: Path) -> bool:
 
 def index(root: Path) -> Index:
     """Read the folder; raises LayoutError."""
-    prefix = _prefix(root)
-    if prefix is None:
-        raise unlike(root, EXPECTED)
+    prefix = inner.required(root, _prefix(root), EXPECTED)
     classes = folders(root / prefix)
     draw = _twister(SEED)
     train, test = Split([], []), Split([], [])

@@ -16,7 +16,7 @@ read. The root is that folder, or the one that holds stanford_cars/. No official
 from pathlib import Path
 
 from suite import inner, matfile
-from suite.index import Index, LayoutError, Split, require_all_labelled, require_present, some, unlike
+from suite.index import Index, LayoutError, Split, require_all_labelled, require_present, some
 
 KIND = "classification"
 EXPECTED = "devkit/cars_train_annos.mat, cars_train/ and cars_test/; or cars_annos.mat and car_ims/"
@@ -32,9 +32,7 @@ def recognise(root: Path) -> bool:
 
 def index(root: Path) -> Index:
     """Read the folder; raises LayoutError."""
-    prefix = _prefix(root)
-    if prefix is None:
-        raise unlike(root, EXPECTED)
+    prefix = inner.required(root, _prefix(root), EXPECTED)
     classes, listed = (_in_two if _is_two(root / prefix) else _in_one)(root / prefix)
     bad = [f"{file} {label}" for rows in listed.values() for file, label in rows if not 1 <= label <= len(classes)]
     if bad:

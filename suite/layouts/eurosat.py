@@ -13,7 +13,7 @@ import random
 from pathlib import Path
 
 from suite import inner
-from suite.index import Index, LayoutError, Split, images, unlike
+from suite.index import Index, LayoutError, Split, images
 
 KIND = "classification"
 EXPECTED = "2750/ with ten folders, AnnualCrop/ to SeaLake/, of *.jpg"
@@ -32,9 +32,7 @@ def recognise(root: Path) -> bool:
 
 def index(root: Path) -> Index:
     """Read the folder; raises LayoutError."""
-    prefix = _prefix(root)
-    if prefix is None:
-        raise unlike(root, EXPECTED)
+    prefix = inner.required(root, _prefix(root), EXPECTED)
     draw = random.Random(SEED)
     items: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     labels: dict[str, list[int]] = {split: [] for split in items}

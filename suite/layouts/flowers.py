@@ -11,7 +11,7 @@ the numbers, "1" to "102".
 from pathlib import Path
 
 from suite import inner, matfile
-from suite.index import Index, LayoutError, Split, require_all_labelled, require_present, some, unlike
+from suite.index import Index, LayoutError, Split, require_all_labelled, require_present, some
 
 KIND = "classification"
 EXPECTED = "imagelabels.mat, setid.mat and jpg/"
@@ -26,9 +26,7 @@ def recognise(root: Path) -> bool:
 
 def index(root: Path) -> Index:
     """Read the folder; raises LayoutError."""
-    prefix = _prefix(root)
-    if prefix is None:
-        raise unlike(root, EXPECTED)
+    prefix = inner.required(root, _prefix(root), EXPECTED)
     labels = matfile.read(root / prefix / "imagelabels.mat").numbers("labels")
     ids = matfile.read(root / prefix / "setid.mat")
     classes = [str(number) for number in range(1, max(labels, default=0) + 1)]

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from suite import inner
-from suite.index import Index, LayoutError, Split, lines, require_all_labelled, require_present, some, unlike
+from suite.index import Index, LayoutError, Split, lines, require_all_labelled, require_present, some
 
 KIND = "classification"
 EXPECTED = "meta/train.txt and meta/test.txt (or .json), and images/"
@@ -26,9 +26,7 @@ def recognise(root: Path) -> bool:
 
 def index(root: Path) -> Index:
     """Read the folder; raises LayoutError."""
-    prefix = _prefix(root)
-    if prefix is None:
-        raise unlike(root, EXPECTED)
+    prefix = inner.required(root, _prefix(root), EXPECTED)
     listed = {split: _listed(root / prefix / "meta", split) for split in ("train", "test")}
     known = {name: label for label, name in enumerate(sorted({_folder(image) for image in listed["train"]}))}
     if odd := sorted({_folder(image) for image in listed["test"]} - known.keys()):

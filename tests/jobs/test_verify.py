@@ -44,7 +44,7 @@ def test_real_weights(
     found = json.loads(path.read_text())
     top1 = found["metrics"][0]
     assert top1["n"] == of and round(top1["value"] * of) >= least
-    assert found["details"]["by"] == "classifier" and len(found["details"]["fingerprint"]) == 16
+    assert found["details"]["by"].startswith("its classifier") and len(found["details"]["fingerprint"]) == 16
     assert f"of {of} right by its classifier" in ran.stdout
     assert f"fingerprint {found['details']['fingerprint']}" in ran.stdout
 
@@ -66,7 +66,7 @@ def test_without_a_classifier_neighbours_vote(known: Catalog) -> None:
     from jobs import knn as program
 
     same = next(m for m in program.run(knn, Workspace(known.store)).metrics if m.name == "top1_k20")
-    assert found.details["by"] == "knn" and found.metrics[0].value == same.value
+    assert found.details["by"] == "k-NN" and found.metrics[0].value == same.value
     assert found.details["agrees"] is None and found.details["published"] is None
 
 
@@ -78,7 +78,9 @@ def test_a_published_number_and_a_fingerprint_are_held_against_it(
     model = entry(known, network, classes=10, accuracy=(Accuracy(99.0, "classifier", "its authors"),))
     cell = Cell(known.task("verify"), known.dataset("digits"), model, 0)
     found = verify.run(cell, Workspace(known.store))
-    assert found.details["by"] == "classifier" and found.details["agrees"] is None  # not ImageNet's 50,000
+    assert (
+        found.details["by"] == "its classifier (in the data set's order)" and found.details["agrees"] is None
+    )  # not ImageNet's 50,000
     monkeypatch.setattr(verify, "WHOLE", (10, found.metrics[0].n))
     assert verify.run(cell, Workspace(known.store)).details["agrees"] is False
     top1 = 100 * found.metrics[0].value
@@ -111,9 +113,12 @@ def test_a_fingerprint_is_of_weights_and_input_alone(known: Catalog) -> None:
 
 
 def test_which_output_is_which_class() -> None:
-    assert verify.numbers(["a", "b"], 2) == [0, 1]
-    assert verify.numbers(["n01443537", "n01440764"], 1000) == [1, 0]  # goldfish, tench
-    assert verify.numbers(["goldfish", "tench"], 1000) == [] == verify.numbers(["a"], 7) == verify.numbers(["a"], 0)
+    assert verify.numbers(["a", "b"], 2) == ([0, 1], "in the data set's order")
+    goldfish_and_tench = ["n01443537", "n01440764"]
+    assert verify.numbers(goldfish_and_tench, 1000) == ([1, 0], "by WordNet's numbers")
+    assert verify.numbers(goldfish_and_tench, 2) == ([0, 1], "in the data set's order")
+    for classes, outputs in ((["goldfish", "tench"], 1000), (["a"], 7), (["a"], 0)):
+        assert verify.numbers(classes, outputs)[0] == []
 
 
 def test_a_part_of_imagenets_classes_is_seen_by_all_outputs(known: Catalog, tmp_path: Path) -> None:
@@ -128,7 +133,6 @@ def test_a_part_of_imagenets_classes_is_seen_by_all_outputs(known: Catalog, tmp_
         with torch.no_grad():
             network.fc.weight.zero_()
             network.fc.bias.zero_()[says] = 1.0
-        known.store.features.exists() or known.store.features.mkdir()
         model = entry(known, network, classes=1000)
         data = adhoc.dataset(f"imagefolder:{tmp_path / 'two'}", known)
         found = verify.run(Cell(known.task("verify"), data, model, 0), Workspace(known.store))
