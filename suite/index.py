@@ -34,7 +34,8 @@ class Thing(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split and their labels, in the same order; for detection also their sizes and published ids.
+    """Images of one split and their labels, in the same order; for detection also their sizes and published ids, for
+    VOC's image-level labels the classes that are there only as `difficult` things, of each image.
 
     A label is a class index; for multilabel 0 or 1 for each class; for detection the things; for segmentation and
     normals the path of the file with a value for each pixel.
@@ -44,6 +45,7 @@ class Split:
     labels: list[int] | list[list[int]] | list[list[Thing]] | list[str]
     sizes: list[tuple[int, int]] = field(default_factory=list)  # width, height in pixels
     ids: list[int] | list[str] = field(default_factory=list)  # COCO's number, VOC's name
+    difficult: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from suite.entry import rare, remark
@@ -12,7 +12,10 @@ from suite.recipe import Recipe
 
 @dataclass(frozen=True)
 class Input:
-    """How an image becomes the network's input: shorter side to `resize`, centre crop to `size`, [0, 1], normalise."""
+    """How an image becomes the network's input: shorter side to `resize`, centre crop to `size`, [0, 1], normalise.
+
+    With `squash` both sides go to `resize`, whatever the image's proportions.
+    """
 
     size: int = 224
     resize: int = 224
@@ -20,6 +23,13 @@ class Input:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channels: str = "RGB"  # "BGR"; "sobel": two channels of edges, of the mean over the normalised colours
+    squash: bool = rare(False)
+
+    def seen(self, view: Mapping[str, Any]) -> Input:
+        """The same where a protocol has images made otherwise: `view` has the `ratio` of resize to size, and whatever
+        other field is not to be the model's own."""
+        own = {name: value for name, value in view.items() if name != "ratio"}
+        return replace(self, **own, resize=int(self.size * view["ratio"] + 1e-6) if "ratio" in view else self.resize)
 
 
 @dataclass(frozen=True)

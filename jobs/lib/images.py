@@ -90,14 +90,14 @@ def read_index(dataset: Dataset, root: Path) -> Index:
 
 
 def prepare(image: np.ndarray, made_by: Input) -> torch.Tensor:
-    """3 x size x size uint8: shorter side to `resize` with antialiasing, then the centre.
+    """3 x size x size uint8: shorter side (or both, squashed) to `resize` with antialiasing, then the centre.
 
     The resize is torch's, on uint8: within 0.1/255 of PIL's in the mean (tests/jobs/test_images.py), and faster.
     """
     height, width = image.shape[:2]
     to = (
-        made_by.resize if height <= width else made_by.resize * height // width,
-        made_by.resize if width <= height else made_by.resize * width // height,
+        made_by.resize if height <= width or made_by.squash else made_by.resize * height // width,
+        made_by.resize if width <= height or made_by.squash else made_by.resize * width // height,
     )
     pixels = torch.from_numpy(image).permute(2, 0, 1)
     if to != (height, width):

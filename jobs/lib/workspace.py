@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -66,8 +67,10 @@ class Workspace:
 
     def features(self, cell: Cell, split: str, network: Backbone | None = None) -> Features:
         """Frozen features of one split of the cell's dataset, from the store or extracted into it; what another
-        `network` than the model's backbone gives, likewise."""
-        network = network or self.backbone(cell.model)
+        `network` than the model's backbone gives, likewise. A task's setting `view` says where images are made
+        otherwise than the model's input (see Input.seen)."""
+        network, view = network or self.backbone(cell.model), cell.task.settings.get("view", {})
+        network = replace(network, model=replace(network.model, input=network.model.input.seen(view)))
         precision = cell.task.settings["precision"]
         files = self._files(cell.dataset)
         at = features.folder(self.store.features, network, cell.dataset.name, files, precision, self.recipe)

@@ -67,3 +67,17 @@ def test_batches_keep_order_and_every_item(device: str) -> None:
     made = list(loader.batches(lambda i: i * i, range(23), 5))
     assert [len(batch) for batch in made] == [5, 5, 5, 5, 3]
     assert [value for batch in made for value in batch] == [i * i for i in range(23)]
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 90), (90, 40)])
+def test_a_squashed_image_has_all_of_its_longer_side(height: int, width: int) -> None:
+    made_by = Input(size=224).seen({"ratio": 1.15, "squash": True, "interpolation": "bilinear"})
+    assert (made_by.resize, made_by.size) == (257, 224)  # Ericsson et al.'s int(224 * 1.15)
+    assert Input(size=224).seen({"ratio": 256 / 224}).resize == 256
+    across = np.broadcast_to(np.linspace(0, 255, width, dtype=np.uint8)[None, :, None], (height, width, 3))
+    squashed = prepare(np.ascontiguousarray(across), made_by)
+    assert squashed.shape == (3, 224, 224)
+    # Of a ramp 257 wide the centre 224 begins 16 pixels in; cropped to the shorter side it would begin later, if broad.
+    step = 255 / (width - 1)
+    expected = ((np.arange(16, 240) + 0.5) * width / 257 - 0.5) * step
+    assert np.abs(squashed[0, 100].numpy() - expected).max() < 4
