@@ -276,6 +276,43 @@ def fetch_command(names: tuple[str, ...], mirror: Path | None, given: Path | Non
         raise Refused("\n".join(failed))
 
 
+@main.command("levels")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--is-a", required=True, type=click.Path(path_type=Path), help="PARENT CHILD lines: ImageNet has them.")
+@click.option("--seen", required=True, type=click.Path(path_type=Path), help="A list of concepts, or their folders.")
+@click.option("--without", default="", metavar="A,B", help="Concepts to leave out, with all kinds of them.")
+@click.option("--levels", "count", default=5, type=click.IntRange(1, 9), show_default=True)
+@click.option("--concepts", "size", default=1000, type=click.IntRange(2), show_default=True, help="In each level.")
+@click.option("--least", default=782, type=click.IntRange(2), show_default=True, help="Images of a concept, at least.")
+@click.option("--most", default=1350, type=click.IntRange(2), show_default=True, help="And how many are used.")
+@click.option("--tested", default=50, type=click.IntRange(1), show_default=True, help="Of which for the test.")
+@click.option("--seed", default=0, show_default=True, help="Of the draw of test images.")
+def levels_command(
+    root: Path,
+    is_a: Path,
+    seen: Path,
+    without: str,
+    count: int,
+    size: int,
+    least: int,
+    most: int,
+    tested: int,
+    seed: int,
+) -> None:
+    """Sort the concepts that have a folder of images in ROOT by how far they are in meaning from those that a model has
+    SEEN, as ImageNet-CoG does, into levels: data sets levels/l1:ROOT, levels/l2:ROOT ..."""
+    from suite import levels
+
+    if tested >= min(least, most):
+        raise Refusal(f"--tested {tested}: a concept may have {min(least, most)} images only, and some are to train on")
+    leave = plan.words(without)
+    found = levels.build(root, is_a, seen, levels=count, size=size, without=leave, least=least)
+    for number, level in enumerate(found, 1):
+        alike = f"{level[0].similarity:.3f} to {level[-1].similarity:.3f}"
+        click.echo(f"levels/l{number}:{root}  {len(level)} concepts, similarity {alike}, from {level[0].name}")
+    click.echo(levels.write(root, found, tested=tested, most=most, seed=seed))
+
+
 @main.command("build")
 @click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("--runtime", default="", help="apptainer, singularity, docker or podman (default: the cluster's).")
