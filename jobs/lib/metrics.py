@@ -1,4 +1,4 @@
-"""Accuracies, 11-point average precision, calibration, and intervals for them."""
+"""Accuracies, average precision (11-point and full), calibration, and intervals for them."""
 
 from collections.abc import Callable
 
@@ -39,6 +39,20 @@ def map11(scores: Tensor, labels: Tensor) -> tuple[float, int]:
 def average_precision11(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """11-point average precision of each class (K), and which classes have a positive; 0 for those without."""
     points, kept = _weighted_ap11(scores, labels, torch.ones(1, len(scores), dtype=torch.float64))
+    return points[0], kept[0]
+
+
+def average_precision(
+    scores: Tensor, labels: Tensor, ignored: Tensor | None = None, *, interpolated: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Average precision of each class (K), and which classes have a positive; 0 for those without.
+
+    `labels` are N x K of 0/1, `ignored` N x K of True where an image does not count for a class. It is the area under
+    the precision-recall curve: `interpolated`, where precision is the highest at this recall or beyond (VOC's since
+    2010), or not, as scikit-learn has it. Equal scores are one point of the curve: their order does not matter.
+    """
+    once = torch.ones(1, len(scores), dtype=torch.float64)
+    points, kept = _weighted_ap(scores, labels, ignored, once, interpolated)
     return points[0], kept[0]
 
 
@@ -122,6 +136,54 @@ def map11_statistic(scores: Tensor, labels: Tensor) -> Statistic:
     return statistic
 
 
+def map_statistic(scores: Tensor, labels: Tensor, ignored: Tensor | None = None) -> Statistic:
+    """For `bootstrap`: mean of the interpolated `average_precision` over the classes with a positive drawn; NaN where
+    none has."""
+    _check(scores)
+
+    def statistic(weights: Tensor) -> Tensor:
+        points, kept = _weighted_ap(scores, labels, ignored, weights, True)
+        return torch.where(kept, points, 0.0).sum(1) / kept.sum(1)
+
+    return statistic
+
+
+def _weighted_ap(
+    scores: Tensor, labels: Tensor, ignored: Tensor | None, weights: Tensor, interpolated: bool
+) -> tuple[Tensor, Tensor]:
+    """Average precisions R x K with every image counted `weights` (R x N) times, and which have a positive."""
+    _check(scores)
+    columns = []
+    for k in range(scores.shape[1]):
+        rows = torch.arange(len(scores)) if ignored is None else (~ignored[:, k]).nonzero()[:, 0]
+        columns.append(_weighted_ap_of(scores[rows, k], labels[rows, k], weights, rows, interpolated))
+    return torch.stack([points for points, _ in columns], 1), torch.stack([kept for _, kept in columns], 1)
+
+
+def _weighted_ap_of(
+    score: Tensor, label: Tensor, weights: Tensor, rows: Tensor, interpolated: bool
+) -> tuple[Tensor, Tensor]:
+    """One class, whose images are `rows`. Recall grows only where equal scores have a positive among them, and the
+    precision there is the highest for it: only the ends of such runs are looked at."""
+    order = torch.argsort(score, descending=True, stable=True)
+    ranked, positive = score[order], (label[order] > 0).double()
+    ends = torch.cat([(ranked[1:] != ranked[:-1]).nonzero()[:, 0], torch.tensor([len(ranked) - 1])[: len(ranked)]])
+    held = positive.cumsum(0)[ends]
+    ends = ends[held.diff(prepend=held.new_zeros(1)) > 0]
+    if not len(ends):
+        return torch.zeros(len(weights), dtype=torch.float64), torch.zeros(len(weights), dtype=torch.bool)
+    # numpy gathers and sums columns several times faster than torch does on a CPU.
+    drawn = np.take(weights.numpy(), rows[order].numpy(), axis=1)
+    seen = torch.from_numpy(np.cumsum(drawn, axis=1)[:, ends.numpy()])
+    true = torch.from_numpy(np.cumsum(drawn * positive.numpy(), axis=1)[:, ends.numpy()])
+    total = true[:, -1:]
+    precision = torch.where(true > 0, true / seen, 0.0)
+    best = precision.flip(1).cummax(1).values.flip(1) if interpolated else precision
+    gained = true.diff(dim=1, prepend=true.new_zeros(len(true), 1))
+    area = (gained * best).sum(1) / total[:, 0]
+    return torch.where(total[:, 0] > 0, area, 0.0), total[:, 0] > 0
+
+
 def _weighted_ap11(scores: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Average precisions R x K with every image counted `weights` (R x N) times, and which have a positive."""
     _check(scores)
@@ -156,3 +218,64 @@ def _check(values: Tensor) -> None:
         raise ValueError("there are no values")
     if torch.isnan(values).any():
         raise ValueError(f"{int(torch.isnan(values).sum())} of {values.numel()} scores are NaN")
+
+
+def temperature(scores: Tensor, labels: Tensor, least: float = 1e-2, most: float = 1e2, rounds: int = 60) -> float:
+    """The T from `least` to `most` for which softmax(scores / T) has the least cross-entropy (Guo et al., ICML 2017).
+
+    The cross-entropy is convex in 1/T: Newton's steps find where its slope is 0, halving where they leave the bracket.
+    A score of -inf is a class that is never predicted; images of such a class do not count.
+    """
+    _check(scores)
+    own = scores.gather(1, labels[:, None])[:, 0].double()
+    scores, own = scores[own.isfinite()], own[own.isfinite()]
+    if not len(own):
+        return 1.0
+    low, high = 1 / most, 1 / least
+    if _slope(scores, own, high)[0] <= 0:
+        return least
+    if _slope(scores, own, low)[0] >= 0:
+        return most
+    at = 1.0
+    for _ in range(rounds):
+        slope, curvature = _slope(scores, own, at)
+        low, high = (at, high) if slope < 0 else (low, at)
+        step = at - slope / curvature if curvature > 0 else low
+        step = step if low < step < high else (low * high) ** 0.5
+        if abs(step - at) <= 1e-10 * at:
+            break
+        at = step
+    return 1 / at
+
+
+def folded_ece(scores: Tensor, labels: Tensor, bins: int = BINS, folds: int = 5) -> float:
+    """Expected calibration error after a temperature that another fold of the same images gave, averaged over folds.
+
+    As Ericsson et al., CVPR 2021, have it: images shuffled by numpy's generator of seed 0, folds of floor(N / folds)
+    (the rest is dropped), the temperature fitted on one, the error measured on the others together.
+    """
+    size = len(labels) // folds
+    parts = torch.from_numpy(np.random.RandomState(0).permutation(len(labels))[: size * folds]).reshape(folds, size)
+    found = []
+    for number in range(folds):
+        others = torch.cat([part for other, part in enumerate(parts) if other != number])
+        at = temperature(scores[parts[number]], labels[parts[number]])
+        found.append(ece(scores[others] / at, labels[others], bins))
+    return float(np.mean(found))
+
+
+def _slope(scores: Tensor, own: Tensor, inverse: float, most: int = 1 << 22) -> tuple[float, float]:
+    """First and second derivative of the mean cross-entropy of softmax(inverse * scores) with respect to `inverse`;
+    `own` is the score of each image's class. So many numbers of float64 are worked on at a time."""
+    rows = max(1, most // scores.shape[1])
+    slope = curvature = 0.0
+    for start in range(0, len(scores), rows):
+        z = scores[start : start + rows].double()
+        z = z - z.max(1, keepdim=True).values
+        chance = (inverse * z).softmax(1)
+        z = torch.where(z.isfinite(), z, 0.0)
+        mean = (chance * z).sum(1)
+        curvature += float(((chance * z.square()).sum(1) - mean.square()).sum())
+        slope += float(mean.sum())
+    highest = scores.max(1).values.double()
+    return (slope - float((own - highest).sum())) / len(scores), curvature / len(scores)

@@ -5,7 +5,8 @@
     [VOCdevkit/]VOC2007/ImageSets/Main/CLASS_test.txt       2007 only; without it val is the test split
     [VOCdevkit/]VOC2007/JPEGImages/IMAGE.jpg
 
-The root may be the year's folder, VOCdevkit/ or the folder that holds either. A label is 1 only where the list says 1.
+The root may be the year's folder, VOCdevkit/ or the folder that holds either. A label is 1 only where the list says 1;
+where it says 0, the class is one of the image's `difficult` ones.
 """
 
 from collections.abc import Callable
@@ -82,13 +83,17 @@ def _split(root: Path, lists: Path, split: str, classes: list[str]) -> Split:
                 f"({some(sorted(column.keys() ^ set(images))) or 'in another order'}); unpack the lists again"
             )
     folder = (lists.parent.parent / "JPEGImages").relative_to(root).as_posix()
-    return Split([f"{folder}/{image}.jpg" for image in images], [[c[image] for c in columns] for image in images])
+    return Split(
+        [f"{folder}/{image}.jpg" for image in images],
+        [[int(column[image] == "1") for column in columns] for image in images],
+        difficult=[[label for label, column in enumerate(columns) if column[image] == "0"] for image in images],
+    )
 
 
-def _column(path: Path) -> dict[str, int]:
-    """Image -> 1 or 0, as one class's list says."""
+def _column(path: Path) -> dict[str, str]:
+    """Image -> "1", "0" or "-1", as one class's list says."""
     rows = [line.split() for line in lines(path)]
     bad = [" ".join(row) for row in rows if len(row) != 2 or row[1] not in ("1", "0", "-1")]
     if bad or not rows:
         raise LayoutError(f"{path}: {f'line {bad[0]!r}' if bad else 'no line'}; expected IMAGE 1|0|-1; unpack it again")
-    return {image: int(mark == "1") for image, mark in rows}
+    return {row[0]: row[1] for row in rows}

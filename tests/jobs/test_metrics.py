@@ -50,6 +50,84 @@ def test_recall_thresholds_are_reached_at_exact_tenths():
     assert metrics.map11(scores, labels)[0] == pytest.approx(expected)
 
 
+def naive_ap(score, label):
+    """Area under the interpolated curve, its points wherever the score changes."""
+    points = []
+    for threshold in sorted(set(score.tolist()), reverse=True):
+        found = label[score >= threshold]
+        points.append((found.sum() / label.sum(), found.mean()))
+    best = [max(precision for _, precision in points[n:]) for n in range(len(points))]
+    recalls = [0.0, *(recall for recall, _ in points)]
+    return sum((recalls[n + 1] - recalls[n]) * best[n] for n in range(len(points)))
+
+
+def average_precision(scores, labels, **how):
+    points, _ = metrics.average_precision(torch.tensor(scores)[:, None], torch.tensor(labels)[:, None], **how)
+    return float(points[0])
+
+
+def test_ap_by_hand():
+    """Ranked + - - + +: precision 1 at recall 1/3, 2/4 at 2/3, 3/5 at 1; interpolated, 3/5 is the second one's, too."""
+    scores, labels = [5.0, 4.0, 3.0, 2.0, 1.0], [1, 0, 0, 1, 1]
+    assert average_precision(scores, labels) == pytest.approx((1 + 3 / 5 + 3 / 5) / 3)
+    assert average_precision(scores, labels, interpolated=False) == pytest.approx((1 + 2 / 4 + 3 / 5) / 3)
+
+
+@pytest.mark.parametrize("labels", [[1, 0, 0, 1], [0, 1, 1, 0]])
+def test_ap_of_equal_scores_by_hand(labels):
+    """The first two are one point, with recall 1/2 at precision 1/2, in whatever order they stand."""
+    assert average_precision([2.0, 2.0, 1.0, 1.0], labels) == pytest.approx(1 / 2)
+    assert average_precision([1.0, 1.0, 1.0, 1.0], labels) == pytest.approx(1 / 2)
+
+
+def test_ap_without_what_is_difficult_by_hand():
+    """Ranked + ? - +, the second one difficult: precision 1 at recall 1/2 and 2/3 at 1; as a negative, 2/4."""
+    scores, labels, difficult = [4.0, 3.0, 2.0, 1.0], [1, 0, 0, 1], torch.tensor([[False], [True], [False], [False]])
+    assert average_precision(scores, labels, ignored=difficult) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(scores, labels) == pytest.approx((1 + 2 / 4) / 2)
+
+
+@pytest.mark.parametrize("digits", [8, 1], ids=["distinct", "ties"])
+def test_ap_equals_the_loop_and_scikit_learn(digits):
+    random = np.random.default_rng(2)
+    labels = (random.random((200, 5)) < [0.5, 0.2, 0.05, 0.01, 0]).astype(int)
+    labels[0] = [1, 1, 1, 1, 0]
+    scores = (random.normal(size=(200, 5)) + labels).round(digits)
+    away = random.random((200, 5)) < 0.1
+    away[0] = False
+    for ignored in (None, away):
+        given = None if ignored is None else torch.from_numpy(ignored)
+        ours, kept = metrics.average_precision(torch.from_numpy(scores), torch.from_numpy(labels), given)
+        plain, _ = metrics.average_precision(
+            torch.from_numpy(scores), torch.from_numpy(labels), given, interpolated=False
+        )
+        assert kept.tolist() == [True, True, True, True, False]
+        for k in range(4):
+            rows = np.ones(200, bool) if ignored is None else ~ignored[:, k]
+            assert float(ours[k]) == pytest.approx(naive_ap(scores[rows, k], labels[rows, k]))
+            theirs = sklearn.metrics.average_precision_score(labels[rows, k], scores[rows, k])
+            assert float(plain[k]) == pytest.approx(theirs)
+        assert float(ours[4]) == 0
+
+
+def test_the_map_of_a_resample_is_that_of_its_images():
+    random = np.random.default_rng(4)
+    labels = torch.from_numpy((random.random((60, 3)) < [0.5, 0.2, 0.03]).astype(int))
+    labels[0] = 1
+    scores, away = (
+        torch.from_numpy(random.normal(size=(60, 3)).round(1)),
+        torch.from_numpy(random.random((60, 3)) < 0.2),
+    )
+    times = torch.from_numpy(random.multinomial(60, np.full(60, 1 / 60), size=20)).double()
+    found = metrics.map_statistic(scores, labels, away)(times)
+    for value, drawn in zip(found, times.long(), strict=True):
+        rows = torch.repeat_interleave(torch.arange(60), drawn)
+        points, kept = metrics.average_precision(scores[rows], labels[rows], away[rows])
+        assert float(value) == pytest.approx(float(points[kept].mean()))
+    nothing = metrics.map_statistic(scores, torch.zeros_like(labels), away)
+    assert nothing(times).isnan().all()
+
+
 def test_accuracies_equal_scikit_learn(scored):
     scores, labels = scored
     predicted = scores.argmax(1)

@@ -389,7 +389,8 @@ def test_voc_with_a_test_list(tmp_path: Path) -> None:
     assert (index.kind, index.classes) == ("multilabel", ["bus", "cat"])
     assert counts(index) == {"train": 2, "val": 2, "test": 2}
     folder = "VOCdevkit/VOC2007/JPEGImages"
-    assert index.splits["test"] == Split([f"{folder}/test_1.jpg", f"{folder}/test_2.jpg"], [[0, 1], [1, 0]])
+    images = [f"{folder}/test_1.jpg", f"{folder}/test_2.jpg"]
+    assert index.splits["test"] == Split(images, [[0, 1], [1, 0]], difficult=[[0], []])  # a bus, hard to see
 
 
 @pytest.mark.parametrize(("root", "prefix"), [(".", "VOC2012/"), ("VOC2012", "")])
