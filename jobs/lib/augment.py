@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 from PIL import Image
 
+from jobs.lib.images import prepare
 from suite.model import Input
 
 RATIO = (3 / 4, 4 / 3)
@@ -21,6 +23,15 @@ def random_crop(
     pixels = resized(
         image[top : top + height, left : left + width], (made_by.size, made_by.size), made_by.interpolation
     )
+    return pixels.flip(-1) if flip and draw.random() < 0.5 else pixels
+
+
+def random_place(image: np.ndarray, made_by: Input, draw: np.random.Generator, flip: bool) -> torch.Tensor:
+    """3 x size x size uint8: any such square of the image's central resize x resize, once its shorter side is that;
+    flipped left to right half of the time."""
+    square = prepare(image, replace(made_by, size=made_by.resize))
+    top, left = map(int, draw.integers(made_by.resize - made_by.size + 1, size=2))
+    pixels = square[:, top : top + made_by.size, left : left + made_by.size]
     return pixels.flip(-1) if flip and draw.random() < 0.5 else pixels
 
 

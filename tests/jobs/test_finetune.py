@@ -17,7 +17,7 @@ import torch
 from conftest import ROOT
 
 from jobs import finetune
-from jobs.lib import augment, seeds
+from jobs.lib import augment, examples, seeds
 from jobs.lib.failure import Diverged
 from jobs.lib.workspace import Workspace
 from suite.catalog import Catalog
@@ -103,7 +103,7 @@ def test_when_every_rate_diverges_it_is_said(known: Catalog, rates: tuple[float,
 
 def test_splits_do_not_meet(known: Catalog) -> None:
     cell = cell_of(known)
-    train, val, test = finetune.split(cell, Workspace(known.store))
+    train, val, test = examples.split(cell, Workspace(known.store))
     names = [{(id(images.items), row) for images, row in rows.images} for rows in (train, val, test)]
     assert [len(rows) for rows in names] == [1157, 285, 355]
     assert not names[0] & names[1]

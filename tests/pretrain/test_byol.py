@@ -10,10 +10,10 @@ import torch
 from pretrain.stepping import images, made, normed, same_in_two, step
 from torch import Tensor, nn
 
+from jobs.lib.rate import optimizer_of
 from jobs.pretrain.byol import BYOL
 from jobs.pretrain.lib import vit
 from jobs.pretrain.lib.method import Method, spread
-from jobs.pretrain.lib.rate import optimizer_of
 from jobs.pretrain.moco_v3 import MoCoV3
 from jobs.pretrain.simsiam import SimSiam
 from suite.recipes.moco_v3 import MOCO_V3

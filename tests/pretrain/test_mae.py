@@ -13,9 +13,9 @@ from torchvision.models import VisionTransformer, resnet18
 from jobs.lib.backbone import headless
 from jobs.lib.failure import BadTask
 from jobs.lib.ranks import Ranks
+from jobs.lib.rate import optimizer_of
 from jobs.pretrain.lib import vit
 from jobs.pretrain.lib.method import Batch, Setting
-from jobs.pretrain.lib.rate import optimizer_of
 from jobs.pretrain.mae import MAE
 from suite.recipes import mae as recipes
 

@@ -8,8 +8,8 @@ from pretrain.two import two
 from torch import Tensor, nn
 
 from jobs.lib.ranks import Ranks
+from jobs.lib.rate import optimizer_of
 from jobs.pretrain.lib.method import Batch, Setting
-from jobs.pretrain.lib.rate import optimizer_of
 from jobs.pretrain.relative_loc import RelativeLocation, pairs
 from suite.recipes.relative_loc import RELATIVE_LOCATION
 

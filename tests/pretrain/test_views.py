@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as reference
 
-from jobs.lib import augment
+from jobs.lib import augment, colour
 from jobs.lib.failure import BadTask
 from jobs.pretrain.lib import views
 from jobs.pretrain.lib.views import View, Views
@@ -53,10 +53,10 @@ def far(made: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 CHANGES = {
-    "brightness": (views.brightness, reference.adjust_brightness, (0.0, 0.2, 1.0, 1.8)),
-    "contrast": (views.contrast, reference.adjust_contrast, (0.0, 0.2, 1.0, 1.8)),
-    "saturation": (views.saturation, reference.adjust_saturation, (0.0, 0.2, 1.0, 1.8, 2.0)),
-    "hue": (views.hue, reference.adjust_hue, (-0.5, -0.2, -0.01, 0.0, 0.1, 0.34, 0.5)),
+    "brightness": (colour.brightness, reference.adjust_brightness, (0.0, 0.2, 1.0, 1.8)),
+    "contrast": (colour.contrast, reference.adjust_contrast, (0.0, 0.2, 1.0, 1.8)),
+    "saturation": (colour.saturation, reference.adjust_saturation, (0.0, 0.2, 1.0, 1.8, 2.0)),
+    "hue": (colour.hue, reference.adjust_hue, (-0.5, -0.2, -0.01, 0.0, 0.1, 0.34, 0.5)),
 }
 
 
@@ -75,7 +75,7 @@ def test_hue_of_corners() -> None:
     corners = torch.tensor([[r, g, b] for r in (0.0, 128, 255) for g in (0.0, 128, 255) for b in (0.0, 128, 255)])
     made = corners.t().reshape(3, 3, 9).contiguous()
     moved = made.clone()
-    views.hue(moved, 1 / 3)
+    colour.hue(moved, 1 / 3)
     assert torch.allclose(moved, made[[2, 0, 1]], atol=1e-3)
 
 
@@ -85,7 +85,7 @@ def test_jitter_is_its_changes_in_the_drawn_order() -> None:
     orders, most = set(), (0.4, 0.4, 0.4, 0.1)
     for seed in range(20):
         made, draw = floats(), generator(seed)
-        views.jitter(made, most, draw)
+        colour.jitter(made, most, draw)
         draw, expected = generator(seed), floats() / 255
         order = draw.permutation(4)
         orders.add(tuple(order))
@@ -98,14 +98,14 @@ def test_jitter_is_its_changes_in_the_drawn_order() -> None:
 
 def test_jitter_of_nothing_but_hue_changes_nothing_else() -> None:
     made = floats()
-    views.jitter(made, (0.0, 0.0, 0.0, 0.2), generator())
+    colour.jitter(made, (0.0, 0.0, 0.0, 0.2), generator())
     assert torch.allclose(made.amax(0), floats().amax(0), atol=1e-3)
     assert far(made, floats()) > LEVEL
 
 
 def test_grey_is_torchvisions() -> None:
     expected = reference.rgb_to_grayscale(torch.from_numpy(photo()).permute(2, 0, 1))
-    assert far(views.luma(torch.from_numpy(photo()).permute(2, 0, 1).float()), expected) < LEVEL
+    assert far(colour.luma(torch.from_numpy(photo()).permute(2, 0, 1).float()), expected) < LEVEL
     made = one(photo(), size=32, grey=1.0)
     assert (made[0] == made[1]).all() and (made[1] == made[2]).all()
 

@@ -19,11 +19,11 @@ from jobs.lib.failure import BadTask, Diverged
 from jobs.lib.images import Images, normalise
 from jobs.lib.loader import Clock
 from jobs.lib.loop import Loop
+from jobs.lib.rate import Rate, optimizer_of
 from jobs.lib.workspace import Workspace
 from jobs.pretrain.lib.curve import Curve
 from jobs.pretrain.lib.look import Look, features
 from jobs.pretrain.lib.method import Batch, Method, Setting
-from jobs.pretrain.lib.rate import Rate, optimizer_of
 from jobs.pretrain.lib.views import Views
 from suite.cell import Cell
 

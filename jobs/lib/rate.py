@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from jobs.lib.lars import LARS
 from jobs.lib.training import NORMS
-from jobs.pretrain.lib.lars import LARS
 
 TOKENS = ("*class_token", "*cls_token", "*mask_token", "*pos_embed*", "*pos_embedding")
 
@@ -61,7 +61,7 @@ def optimizer_of(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim
         still = kind in settings["undecayed"]
         own = {"weight_decay": 0.0 if still else settings["weight_decay"], "rate": 1.0, "fixed": False, "still": still}
         own["momentum"] = settings["momentum"]
-        for pattern, rule in settings["rules"]:
+        for pattern, rule in settings.get("rules", ()):
             if fnmatch.fnmatch(name, pattern):
                 own |= rule
         groups.setdefault(tuple(sorted(own.items())), []).append(parameter)
@@ -70,7 +70,8 @@ def optimizer_of(network: nn.Module, settings: Mapping[str, Any]) -> torch.optim
         return torch.optim.AdamW(made, lr=0.0, betas=settings["betas"], fused=True)
     if settings["optimizer"] == "lars":
         return LARS(made, lr=0.0)
-    return torch.optim.SGD(made, lr=0.0)  # fused, it cannot have a parameter whose gradient comes later than others'
+    # Fused, it cannot have a parameter whose gradient comes later than others'.
+    return torch.optim.SGD(made, 0.0, settings["momentum"], nesterov=settings.get("nesterov", False))
 
 
 def _kinds(network: nn.Module) -> list[tuple[str, nn.Parameter, str]]:

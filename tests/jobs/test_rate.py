@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from jobs.pretrain.lib.lars import LARS, TRUST
-from jobs.pretrain.lib.rate import Rate, optimizer_of
+from jobs.lib.lars import LARS, TRUST
+from jobs.lib.rate import Rate, optimizer_of
 from suite.recipe import COMMON
 
 SETTINGS: dict[str, Any] = {**COMMON, "batch": 512, "published_batch": 256, "learning_rate": 0.3, "epochs": 10}
