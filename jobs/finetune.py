@@ -233,5 +233,5 @@ def measure(cell: Cell, trainer: Trainer, train: Examples, val: Examples, test: 
 
 
 def _top5(scores: torch.Tensor, labels: torch.Tensor, cell: Cell) -> tuple[Metric, ...]:
-    among = (scores.topk(min(5, scores.shape[1])).indices == labels[:, None]).any(1)
-    return score.pooled({"top5": metrics.mean_statistic(among.float())}, len(labels), cell.seed, "")
+    statistic = metrics.mean_statistic(metrics.correct(scores, labels, among=5))
+    return score.pooled({"top5": statistic}, len(labels), cell.seed, "")

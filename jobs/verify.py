@@ -109,9 +109,7 @@ def _voted(cell: Cell, workspace: Workspace) -> tuple[Tensor, Tensor]:
 
 
 def _metrics(scores: Tensor, labels: Tensor, cell: Cell) -> tuple[Metric, Metric]:
-    best = scores.topk(min(5, scores.shape[1])).indices == labels[:, None]
-    right = {"top1": metrics.correct(scores, labels), "top5": best.any(1).float()}
-    statistics = {name: metrics.mean_statistic(per_image) for name, per_image in right.items()}
+    statistics = {f"top{among}": metrics.mean_statistic(metrics.correct(scores, labels, among)) for among in (1, 5)}
     top1, top5 = score.pooled(statistics, len(labels), cell.seed, "top1")
     return top1, top5
 

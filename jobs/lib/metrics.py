@@ -16,10 +16,13 @@ def top1(scores: Tensor, labels: Tensor) -> float:
     return float(correct(scores, labels).mean())
 
 
-def correct(scores: Tensor, labels: Tensor) -> Tensor:
-    """1.0 where the highest score is the label's, else 0.0 (float64)."""
+def correct(scores: Tensor, labels: Tensor, among: int = 1) -> Tensor:
+    """1.0 where the label's score is the highest (`among` 5: one of the five highest), else 0.0 (float64)."""
     _check(scores)
-    return (scores.argmax(1) == labels).double()
+    if among == 1:
+        return (scores.argmax(1) == labels).double()
+    best = scores.topk(min(among, scores.shape[1])).indices
+    return (best == labels[:, None]).any(1).double()
 
 
 def mean_per_class(scores: Tensor, labels: Tensor) -> float:
@@ -114,11 +117,11 @@ def mean_statistic(per_image: Tensor) -> Statistic:
 def mean_per_class_statistic(right: Tensor, labels: Tensor) -> Statistic:
     """For `bootstrap`: mean over the classes drawn of their accuracy."""
     _check(right)
-    _, dense = torch.unique(labels, return_inverse=True)
-    member = torch.nn.functional.one_hot(dense).double()
+    names, dense = torch.unique(labels, return_inverse=True)
 
     def statistic(weights: Tensor) -> Tensor:
-        total, hits = weights @ member, weights @ (member * right.double()[:, None])
+        none = weights.new_zeros(len(weights), len(names))
+        total, hits = none.index_add(1, dense, weights), none.index_add(1, dense, weights * right.double())
         present = total > 0
         return torch.where(present, hits / total, 0.0).sum(1) / present.sum(1)
 

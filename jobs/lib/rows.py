@@ -33,6 +33,12 @@ class Rows:
             out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), np.float32(1e-12))
         return (out - self.shift) / self.scale
 
+    def subset(self, wanted: np.ndarray) -> Rows:
+        """The rows `wanted` of these, ascending, as they are before they are normalised."""
+        bounds = np.searchsorted(wanted, self.starts)
+        parts = zip(self.parts, self.starts[:-1], bounds[:-1], bounds[1:], strict=True)
+        return Rows(*((x, chosen[wanted[low:high] - start]) for (x, chosen), start, low, high in parts))
+
     def normalised(self, how: str, like: Rows | None = None) -> Rows:
         """The same rows 'plain', of unit length ('l2'), or 'standard': each dimension of mean 0 and deviation 1 on the
         training rows, which `like` are."""

@@ -25,7 +25,10 @@ from suite.model import Model
 from suite.store import Store
 
 BATCH = 64
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pycocotools", "faster-coco-eval", "detectron2")
+PACKAGES = (
+    *("torch", "torchvision", "timm", "numpy", "pillow", "optuna"),
+    *("pycocotools", "faster-coco-eval", "detectron2"),
+)
 
 
 class Workspace:

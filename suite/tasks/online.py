@@ -55,7 +55,7 @@ MULTIHEAD = Task(
     name="linear-multihead",
     version=1,
     program="online",
-    maps="pyramid",
+    maps="stages",
     settings={**FIVE, "epochs": 90, "drops": (30, 60), "jitter": (0.4, 0.4, 0.4, 0.0), "lighting": 0.1},
     resources=Resources(gpus=8, cpus=64, memory_gb=128, minutes=400),
     datasets=("imagenet1k",),
