@@ -31,6 +31,8 @@ from suite.store import Store, write_json
 
 GRID = ("--tasks", "linear,knn", "--models", "pixels_8x8", "--datasets", "digits", "--wait")
 SHORT = ("--tasks", "finetune-short", "--models", "random-32px_timm-resnet10t", "--datasets", "digits", "--wait")
+PROTOCOLS = ("cog-linear-short", "trex-linear-short", "svm-short", "semi-short")
+OTHERS = ("--tasks", ",".join(PROTOCOLS), *SHORT[2:])
 CELLS = ("linear-v1/digits/pixels_8x8/0", "knn-v1/digits/pixels_8x8/0")
 SHORT_CELL = "finetune-short-v1/digits/random-32px_timm-resnet10t/0"
 RUNTIMES = os.environ.get("RUNTIMES", "apptainer").split(",")
@@ -107,7 +109,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The same cells without a container."""
     store = Store(tmp_path_factory.mktemp("outside"))
     command = [sys.executable, str(ROOT / "launch.py"), "--store", str(store.root), "grid"]
-    for words in (GRID, SHORT):
+    for words in (GRID, SHORT, OTHERS):
         subprocess.run([*command, *words], check=True, capture_output=True)
     return store
 
@@ -216,6 +218,14 @@ class TestSlurm:
         (sent,) = submissions(store)
         assert sent.scheduler == "slurm" and sent.images["core"].startswith("sha256:")
         for key in CELLS:
+            assert numbers(store, key) == numbers(outside, key)
+
+    def test_other_protocols(self, launch: Launch, store: Store, entry: Entry, outside: Store) -> None:
+        ran = launch("--cluster", entry("TESTBED"), "grid", *OTHERS)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        keys = [key for key in result.keys(outside.results) if key.startswith(PROTOCOLS)]
+        assert len(keys) == len(PROTOCOLS)
+        for key in keys:
             assert numbers(store, key) == numbers(outside, key)
 
     def test_preempted_in_the_middle(self, launch: Launch, store: Store, entry: Entry, outside: Store) -> None:
