@@ -10,8 +10,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ if any(find_spec(name) is None for name in ("click", "rich", "submitit")):
 import click
 
 from slurm.cluster import Cluster, find
-from suite import catalog, image, plan, result
+from suite import catalog, grid, image, plan, result
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.entry import Refusal, near
@@ -37,7 +37,6 @@ from suite.store import Store, lock
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
 
     from slurm.status import Look, State
 
@@ -152,16 +151,24 @@ def grid_command(
 
 
 @main.command("verify")
-@click.argument("names", metavar="MODEL...", nargs=-1, required=True)
-@click.option("--datasets", metavar="A,B", required=True, help="Labelled images, such as imagenet:PATH.")
+@click.argument("names", metavar="MODEL|DATASET...", nargs=-1, required=True)
+@click.option("--datasets", metavar="A,B", help="For models: labelled images, such as imagenet:PATH.")
+@click.option("--decode", is_flag=True, help="Of data sets: decode each image, beyond reading its header.")
 @somewhere
-def verify_command(names: tuple[str, ...], datasets: str) -> None:
+def verify_command(names: tuple[str, ...], datasets: str | None, decode: bool) -> None:
     """Check models (or those of a family that are in the store) on labelled images, by the classifier that their
-    checkpoints have or else by k-NN, beside what was published. Exit code 1 if one disagrees, or could not be measured.
+    checkpoints have or else by k-NN, beside what was published. Without --datasets, check data sets: names, patterns,
+    LAYOUT:PATH: what is missing, beside it, or cannot be read, and whether it is what was published. Exit code 1 if one
+    disagrees, or could not be measured, or something is amiss.
     """
     from suite import fetch, show
 
     cluster, known = setup()
+    if datasets is None:
+        fine = [_look(cluster, known, name, decode) for name in _data_sets(names, known)]  # all of them
+        sys.exit(not all(fine))
+    if decode:
+        raise Refusal("--decode is for data sets: name these in the place of models, without --datasets")
     wanted = fetch.names(names, known)
     here = [name for name in wanted if name in names or not plan.missing_weights(known.model(name), known)]
     asked = Grid(tasks=("verify",), models=tuple(here), datasets=plan.words(datasets))
@@ -201,8 +208,8 @@ def status_command(patterns: tuple[str, ...], watch: bool) -> None:
 @click.option("--to", type=click.Path(path_type=Path), help="Folder for the tables (default: STORE/tables).")
 @somewhere
 def gather_command(to: Path | None) -> None:
-    """Write results.csv, one CSV a task, summary.csv, missing.csv, efficiency.csv and report.html. Exit code 1 if any
-    failed."""
+    """Write results.csv, one CSV a task, summary.csv, missing.csv, efficiency.csv and report.html, with published
+    numbers beside ours. Exit code 1 if any failed."""
     from slurm import status
     from slurm.submission import asked
 
@@ -218,7 +225,8 @@ def gather_command(to: Path | None) -> None:
 
     now = status.states(known, keep=keep)
     missing = {key: (state.name, state.told) for key, state in now.items() if state.name != "done"}
-    for path in table.gather(done, missing, to or known.store.tables, used=used, asked=asked(known.store)):
+    means = grid.means(known.grids.values(), known.tasks)
+    for path in table.gather(done, missing, to or known.store.tables, used=used, asked=asked(known.store), means=means):
         click.echo(path)
     sys.exit(any(state.name == "failed" for state in now.values()))
 
@@ -236,44 +244,52 @@ def list_command(what: str) -> None:
 @main.command("fetch")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--mirror", type=click.Path(path_type=Path), help="Take published files from this folder: no internet.")
-@click.option("--from", "given", type=click.Path(path_type=Path), help="The published file, brought with a browser.")
+@click.option(
+    "--from",
+    "given",
+    type=click.Path(path_type=Path),
+    help="What you have: a model's published file; a data set's archive, a folder with its archives, or its folder.",
+)
+@click.option(
+    "--keep", is_flag=True, help="Keep the archives that data sets were unpacked from, in STORE/data/.archives."
+)
 @somewhere
-def fetch_command(names: tuple[str, ...], mirror: Path | None, given: Path | None) -> None:
-    """Bring a model's published weights and convert them once: NAMES of models, of families (cog, ssl-transfer, trex,
-    imagenet21k-p, openmixup), patterns, timm:NAME?pretrained; or embedded data. One failure doesn't stop the others."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
+def fetch_command(names: tuple[str, ...], mirror: Path | None, given: Path | None, keep: bool) -> None:
+    """Bring models' published weights and convert them once, and data sets: NAMES of models, of families (cog,
+    ssl-transfer, trex, imagenet21k-p, openmixup), of data sets, patterns, timm:NAME?pretrained. A data set's own folder
+    is linked, not copied. One failure doesn't stop the others."""
     from slurm.convert import convert
     from suite import fetch
 
     cluster, known = setup()
     wanted = fetch.names(names, known)
-    if given and (len(wanted) > 1 or mirror):
-        raise Refusal(f"--from {given} is one model's file: it goes with one name, and without --mirror")
+    if given and (mirror or (len(wanted) > 1 and not known.datasets.keys() >= set(wanted))):
+        raise Refusal(f"--from {given} is one model's file, or data sets: it goes with these names, without --mirror")
     if mirror and not mirror.is_dir():
         raise Refusal(f"--mirror {mirror}: no such folder")
-    brought, failed = list[str](), list[str]()
-    with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn()) as bar:
-        tell = partial(bar.console.print, soft_wrap=True, markup=False, highlight=False)
-        how = fetch.How(partial(convert, cluster, known.store), mirror, given, tell)
-        try:
-            for name in wanted:
-                line = bar.add_task(name, total=None)
-                try:
-                    tell(fetch.fetch(name, known, partial(_advance, bar, line), how))
-                    brought.append(name)
-                except (Refusal, OSError) as refused:
-                    failed.append(str(refused))
-                    if len(wanted) > 1:
-                        tell(f"left to do: {refused}")
-                bar.remove_task(line)
-        finally:
-            if len(wanted) > 1:
-                left = len(wanted) - len(brought) - len(failed)
-                more = f", {left} not tried" if left else ""
-                tell(f"{len(wanted)} named: {len(brought)} in the store, {len(failed)} left to do{more}")
+    with _bars("bytes") as (line, tell):
+        how = fetch.How(partial(convert, cluster, known.store), mirror, given, tell, keep)
+        failed = list(fetch.each(wanted, known, line, how))
     if failed:
         raise Refused("\n".join(failed))
+
+
+@main.command("pack")
+@click.argument("names", metavar="DATASET...", nargs=-1, required=True)
+@click.option("--shard-mb", type=click.IntRange(1), default=1000, show_default=True, help="Size of a shard.")
+@click.option("--squashfs", is_flag=True, help="One SquashFS instead, to be mounted; needs mksquashfs.")
+@somewhere
+def pack_command(names: tuple[str, ...], shard_mb: int, squashfs: bool) -> None:
+    """Write the files of data sets into a few large ones beside their folders: tar shards, which WebDataset reads too,
+    and from which everything here reads once the folder is not there any more."""
+    from suite import adhoc, pack, squash
+
+    known = setup()[1]
+    with _bars("bytes") as (line, tell):
+        for name in _data_sets(names, known):
+            place = adhoc.place(name, known)
+            with line(name) as progress:
+                tell(squash.squash(place, progress) if squashfs else pack.pack(place, shard_mb, progress))
 
 
 @main.command("levels")
@@ -513,8 +529,47 @@ def _run(
     return planned.cells, wrong
 
 
-def _advance(bar: Progress, line: TaskID, done: int, size: int) -> None:
-    bar.update(line, completed=done, total=size or None)
+def _data_sets(names: Sequence[str], known: Catalog) -> list[str]:
+    """The data sets that are named, a pattern being those in the store that it fits. Refusal of a model."""
+    from fnmatch import filter as fitting
+
+    here = [one.name for one in known.datasets.values() if not plan.missing_data(one, known)]
+    if models := [name for name in names if name in known.models]:
+        raise Refusal(f"{models[0]} is a model, which is verified on labelled images: name them with --datasets")
+    return list(dict.fromkeys(one for name in names for one in (fitting(here, name) or [name])))
+
+
+def _look(cluster: Cluster, known: Catalog, name: str, decode: bool) -> bool:
+    """Tells what is to be said of a data set; whether nothing is amiss."""
+    from slurm.check import check as opened
+    from suite import adhoc, check, show
+
+    place = adhoc.place(name, known)
+    if place.published and (absent := plan.missing_data(place.published, known)) and not place.root.is_dir():
+        raise Refusal(absent)
+    found = check.look(place)
+    with _bars("images") as (line, tell), line(name) as progress:
+        tell("\n".join(show.looked(name, place.root, found)))
+        images = opened(cluster, known.store, place.layout, place.root, progress, decode=decode)
+        tell(show.opened(images, decode))
+    return not found.faults and not images["faults"]
+
+
+@contextmanager
+def _bars(unit: str) -> Iterator[tuple[Callable[[str], AbstractContextManager[Callable[[int, int], None]]], Any]]:
+    """A line for each name, which shows how far it is in bytes or in images; and what prints a line above it."""
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TransferSpeedColumn
+
+    columns = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
+    with Progress("{task.description}", BarColumn(), *columns) as bar:
+
+        @contextmanager
+        def line(name: str) -> Iterator[Callable[[int, int], None]]:
+            own = bar.add_task(name, total=None)
+            yield lambda done, size: bar.update(own, completed=done, total=size or None)
+            bar.remove_task(own)
+
+        yield line, partial(bar.console.print, soft_wrap=True, markup=False, highlight=False)
 
 
 def _wait(known: Catalog, cells: Sequence[Cell], optional: Collection[str], *, shown: bool) -> bool:

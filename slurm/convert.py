@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
-from slurm.cluster import CHECKOUT, Cluster
-from slurm.container import enter
-from slurm.engine import entered
-from suite import image
+from slurm.cluster import Cluster
+from slurm.program import absent, command
 from suite.entry import Refusal
 from suite.fetch import Later
 from suite.model import Model
 from suite.store import Store
-
-IMAGE = "core"
 
 
 def convert(cluster: Cluster, store: Store, model: Model, files: Sequence[Path], source: str, sha256: str) -> str:
@@ -29,20 +23,8 @@ def convert(cluster: Cluster, store: Store, model: Model, files: Sequence[Path],
     words += map(str, files)
     if lacking := absent(cluster, store):
         raise Later(f"{model.name}: brought, and to be converted by the same command once there is {lacking}")
-    if not cluster.runtime:
-        return _run(model, [cluster.python or sys.executable, *words], CHECKOUT)
-    found = image.current(store, IMAGE, cluster.runtime)
-    assert found
-    with entered(cluster, store, found, [], name=f"convert-{model.name}") as inside:
-        return _run(model, enter(cluster.runtime, inside, words), Path("/"))
-
-
-def absent(cluster: Cluster, store: Store) -> str:
-    """What the conversion lacks here: '' where it can run."""
-    if cluster.runtime:
-        return image.absent(store, IMAGE, cluster.runtime)
-    own = not cluster.python and find_spec("torch") is None
-    return "torch in this Python (make setup, or a cluster's entry with a runtime and its image)" if own else ""
+    with command(cluster, store, words, name=f"convert-{model.name}") as (argv, folder):
+        return _run(model, argv, folder)
 
 
 def _run(model: Model, argv: list[str], folder: Path) -> str:

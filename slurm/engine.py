@@ -16,6 +16,7 @@ from pathlib import Path
 
 from slurm.cluster import CHECKOUT, Cluster
 from slurm.container import ENGINES, Inside, cores, enter, kept, mounts
+from suite import packed
 from suite.cell import Cell
 from suite.entry import Refusal
 from suite.image import Image
@@ -112,7 +113,8 @@ def read(cluster: Cluster, store: Store, cells: Iterable[Cell]) -> Iterator[Path
     links among these lead to, and what the entry adds."""
     named = [CHECKOUT, store.data, store.weights]
     for cell in cells:
-        named += [store.data / cell.dataset.path]
+        root = store.data / cell.dataset.path
+        named += [root, packed.folder(root)]
         named += [store.weights / cell.model.weights.file] if cell.model.weights else []
     for path in dict.fromkeys([*named, *map(Path, cluster.binds)]):
         if path.exists():  # what is missing the program will say

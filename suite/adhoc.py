@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
-from suite import catalog, checkpoint, entry, index, layouts
+from suite import catalog, checkpoint, entry, index, layouts, packed
 from suite.catalog import Catalog
 from suite.dataset import Dataset
 from suite.entry import Refusal
@@ -34,6 +35,14 @@ class Reader:
     KIND: str
     recognise: Callable[[Path], bool]
     index: Callable[[Path], Index]
+
+
+class Place(NamedTuple):
+    """Where a data set is: its layout, its folder, and its entry where it was published or is on record."""
+
+    layout: str
+    root: Path
+    published: Dataset | None
 
 
 def model(text: str, known: Catalog) -> Model:
@@ -67,7 +76,7 @@ def datasets(text: str, known: Catalog, kinds: Collection[str] = ()) -> list[Dat
     them it is the dataset that it is, so that who wanted them can say why it does not do.
     """
     prefix, colon, path = text.partition(":")
-    if not colon and ("/" in text or Path(text).is_dir()):
+    if not colon and ("/" in text or Path(text).is_dir() or packed.folder(Path(text)).is_dir()):
         return [_folder(name, Path(text), known) for name in _recognise(Path(text), kinds)]
     if not colon:
         return [known.dataset(text)]
@@ -79,6 +88,26 @@ def datasets(text: str, known: Catalog, kinds: Collection[str] = ()) -> list[Dat
         _folder(name, Path(path), known, metric=published.metric if published and name == own else "")
         for name in _meant(own, Path(path), kinds)
     ]
+
+
+def place(text: str, known: Catalog) -> Place:
+    """Where the one data set is that `text` spells, as `datasets` has it; nothing of it is read."""
+    prefix, colon, path = text.partition(":")
+    root = Path(path if colon else text).expanduser().absolute()
+    if not colon and ("/" in text or _is_there(root)) and text not in known.datasets:
+        found = _recognise(root, ())
+        if len(found) > 1:
+            raise Refusal(f"{text}: it looks like {' and '.join(found)}; name the layout: LAYOUT:{text}")
+        return Place(found[0], root, None)
+    if not colon:
+        one = known.dataset(text)
+        return Place(one.layout, known.store.data / one.path, one)
+    if prefix not in known.datasets and prefix not in layout_names():
+        raise entry.near(prefix, {*layout_names(), *known.datasets}, "layout")
+    if not _is_there(root):
+        raise Refusal(f"{text}: no such folder")
+    published = known.datasets.get(prefix)
+    return Place(published.layout if published else prefix, root, published)
 
 
 def layout_names() -> list[str]:
@@ -94,6 +123,23 @@ def layout(name: str) -> Reader:
     spelled, _, part = name.partition("/")
     module, which = _module(spelled), {"part": part} if part else {}
     return Reader(module.KIND, partial(module.recognise, **which), partial(module.index, **which))
+
+
+def read(name: str, root: Path) -> Index:
+    """The index of a folder of a layout, or of what the folder was packed into where it is not there; LayoutError."""
+    return packed.index(root, name) if packed.holds(root, name) else layout(name).index(root)
+
+
+def fits(name: str, root: Path) -> bool:
+    """Whether a folder looks like a layout, or was packed as one and is not there."""
+    return packed.holds(root, name) or layout(name).recognise(root)
+
+
+def settle(name: str, root: Path) -> None:
+    """Puts what was unpacked where the layout reads it, if that is elsewhere than its archives have it; LayoutError."""
+    module = _module(name.partition("/")[0])
+    if hasattr(module, "settle"):
+        module.settle(root)
 
 
 def _module(name: str) -> ModuleType:
@@ -138,10 +184,10 @@ def _file(text: str, known: Catalog) -> Model:
 
 def _recognise(root: Path, kinds: Collection[str]) -> list[str]:
     """The layouts of a folder, one for each wanted kind that it has."""
-    if not root.is_dir():
+    if not _is_there(root):
         raise Refusal(f"{root}: no such folder")
     whole = [name for name in layout_names() if name != "images" and "/" not in name]
-    fitting = [name for name in whole if layout(name).recognise(root)]
+    fitting = [name for name in whole if fits(name, root)]
     if not fitting and "images" in kinds and layout("images").recognise(root):
         return ["images"]  # which any folder is that has some
     # Where none is wanted, `voc-segmentation` is passed over for `voc-detection`, and that for `voc`.
@@ -160,14 +206,14 @@ def _meant(name: str, root: Path, kinds: Collection[str]) -> list[str]:
     """The layouts that `NAME:ROOT` means: NAME, or those of NAME and NAME-* that are of a wanted kind and fit."""
     family = [name, *(other for other in layout_names() if other.startswith(f"{name}-"))]
     wanted = [one for one in family if layout(one).KIND in kinds]
-    return [one for one in wanted if layout(one).recognise(root)] or wanted[:1] or [name]
+    return [one for one in wanted if fits(one, root)] or wanted[:1] or [name]
 
 
 def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
     root = path.expanduser().absolute()
-    if not root.is_dir():
+    if not _is_there(root):
         raise Refusal(f"{name}:{path}: no such folder")
-    found = layout(name).index(root)
+    found = read(name, root)
     digest, usual = index.digest(found, root), _metric(name, found, root, known)
     # Measured in another way, it is another data set, of another name.
     files = digest if metric in ("", usual) else entry.digest([digest, metric])
@@ -182,6 +228,10 @@ def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
         digest=digest,
         masks=index.masked(found),
     )
+
+
+def _is_there(root: Path) -> bool:
+    return root.is_dir() or (not root.exists() and packed.folder(root).is_dir())
 
 
 def _metric(name: str, found: Index, root: Path, known: Catalog) -> str:

@@ -14,7 +14,8 @@ class Archive:
     """A file that a data set is unpacked from: `urls` are tried in turn, each the same file; `to` is the folder, below
     the data set's, that it is unpacked in, or laid in where it is no archive ("": the data set's own folder).
 
-    `sha256` and `md5` are the whole digests, in hex; empty where none was published.
+    `sha256` and `md5` are the whole digests, in hex; empty where none was published. What stands behind '#' in an
+    address is the file's name; an address that is the data set's `page` is for a person to open.
     """
 
     urls: tuple[str, ...]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from suite.entry import Refusal
+from suite.store import lock
 
 CHUNK = 1 << 20
 
@@ -28,6 +29,18 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Refusal(f"{path}: cannot be written ({error.strerror}); see to the disk and its permissions") from None
+
+
+@contextmanager
+def mine(path: Path, waiting: str, tell: Callable[[str], object]) -> Iterator[None]:
+    """Holds `path` as a lock; who has to wait for it is told so."""
+    with lock(path, wait=False) as held:
+        if held:
+            yield
+            return
+    tell(waiting)
+    with lock(path):
+        yield
 
 
 def pour(

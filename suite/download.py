@@ -18,7 +18,7 @@ from suite.model import Origin
 from suite.part import Failed, Part, Progress, T, foreign, pull
 from suite.store import lock
 
-__all__ = ["Brought", "Progress", "bring", "download", "published"]
+__all__ = ["Brought", "Progress", "bring", "checked", "download", "published", "pulled"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,29 @@ def download(urls: Sequence[str], to: Path, sha256: str, progress: Progress) -> 
         Part(to).remove()
 
 
+def pulled(urls: Sequence[str], to: Path, sha256: str, md5: str, progress: Progress) -> str:
+    """Brings the first of `urls` that gives a file of these digests (those that are known) to `to`, unless that is
+    there, and returns its SHA-256; Failed says what each gave."""
+    check = partial(checked, sha256=sha256, md5=md5)
+    return _there(to, check) or _first(urls, to, check, progress, digest=bool(sha256 or md5))
+
+
+def checked(path: Path, sha256: str = "", md5: str = "") -> str:
+    """The SHA-256 (hex) of a file; Failed where it is a web page or the like, or a digest does not begin as wanted."""
+    found = {"SHA-256": hashlib.sha256(), **({"MD5": hashlib.new("md5", usedforsecurity=False)} if md5 else {})}
+    with open(path, "rb") as file:
+        if told := foreign(file.read(512)):
+            raise Failed(told)
+        file.seek(0)
+        while chunk := file.read(CHUNK):
+            for total in found.values():
+                total.update(chunk)
+    for kind, wanted in (("SHA-256", sha256), ("MD5", md5)):
+        if wanted and not found[kind].hexdigest().startswith(wanted.lower()):
+            raise Failed(f"its {kind} is {found[kind].hexdigest()[:16]}..., not {wanted[:16]}...")
+    return found["SHA-256"].hexdigest()
+
+
 def _first(
     sources: Sequence[str | Path], to: Path, check: Callable[[Path], T], progress: Progress, *, digest: bool
 ) -> T:
@@ -134,12 +157,7 @@ def _check(
     to: Path, sha256: str, md5: str, member: str, look: Callable[[Path], object], path: Path
 ) -> tuple[list[Path], str]:
     """What is to be read of the file that is at `path` and goes to `to`, and its SHA-256; Failed if it is amiss."""
-    with open(path, "rb") as file:
-        if told := foreign(file.read(512)):
-            raise Failed(told)
-    found = _digest(path, "SHA-256", sha256)
-    if md5:
-        _digest(path, "MD5", md5)
+    found = checked(path, sha256, md5)
     unpacked = archive.unpack(path, member, to) if member else []
     for one in unpacked or [path]:
         try:
@@ -149,18 +167,6 @@ def _check(
                 broken.unlink()
             raise Failed(str(refused).removeprefix(f"{one}: ")) from None
     return unpacked or [to], found
-
-
-def _digest(path: Path, kind: str, wanted: str) -> str:
-    """A file's digest in hex, which begins with what is wanted: Failed if not."""
-    total = hashlib.new(kind.replace("-", ""), usedforsecurity=False)
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            total.update(chunk)
-    found = total.hexdigest()
-    if not found.startswith(wanted.lower()):
-        raise Failed(f"its {kind} is {found[:16]}..., not {wanted[:16]}...")
-    return found
 
 
 def _sources(

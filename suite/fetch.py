@@ -1,4 +1,4 @@
-"""Fetch: brings the embedded datasets and published weights into the store, whole and checked."""
+"""Fetch: brings data sets and published weights into the store, whole and checked."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import fnmatch
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from suite import architecture, catalog, checkpoint, download, plan, png, scans, scenes
+from suite import architecture, catalog, checkpoint, data, download, plan, png, scans, scenes
 from suite.catalog import Catalog
-from suite.download import Progress
+from suite.disk import mine
 from suite.entry import Refusal, as_json, near
 from suite.model import Model, Origin, Weights
-from suite.store import lock, write_json
+from suite.part import Progress
+from suite.store import write_json
 
 BROUGHT = ".brought"  # within the store's weights/: published files until they are converted
 
@@ -27,45 +28,70 @@ class Later(Refusal):
 
 @dataclass(frozen=True)
 class How:
-    """How checkpoints are brought: `convert(model, files, source, sha256)` makes the model's file of what was brought;
-    they come out of the folder `mirror`, or are the one that was `given`, where there is one; `tell` shows a line."""
+    """How files are brought: `convert(model, files, source, sha256)` makes the model's file of what was brought; they
+    come out of the folder `mirror`, or are what was `given`, where there is one; `tell` shows a line; archives that a
+    data set was unpacked from are to be `keep`ed, or not."""
 
     convert: Callable[[Model, Sequence[Path], str, str], str]
     mirror: Path | None = None
     given: Path | None = None
     tell: Callable[[str], object] = lambda line: None
+    keep: bool = False
 
 
 def names(texts: Iterable[str], known: Catalog) -> list[str]:
-    """What is named, with a family (`cog`) or a pattern (`moco*`) as its models: those that have a checkpoint."""
+    """What is named, with a family (`cog`) as its models, and a pattern (`moco*`, `cog-l?`) as the models that have a
+    checkpoint and the data sets that it fits."""
     found: list[str] = []
+    published = [one for one in known.models.values() if one.weights]
+    every = [*(one.name for one in published), *known.datasets]
     for text in texts:
-        published = [one for one in known.models.values() if one.weights]
         family = [one.name for one in published if text in one.families]
-        found += family or fnmatch.filter([one.name for one in published], text) or [text]
+        found += family or fnmatch.filter(every, text) or [text]
     return list(dict.fromkeys(found))
 
 
 def fetch(name: str, known: Catalog, progress: Progress, how: How) -> str:
     """Brings a dataset or a model's weights by its name and returns a line saying where it is. Refusal if it can't."""
-    published = name in known.models and known.models[name].weights
+    own = name in known.datasets and name not in EMBEDDED
+    published = own or (name in known.models and known.models[name].weights)
     if (how.mirror or how.given) and not published:
-        raise Refusal(f"{name}: --mirror and --from are for published models of suite/models/")
+        raise Refusal(f"{name}: --mirror and --from are for data sets and published models of this checkout")
+    if own:
+        return data.bring(known.datasets[name], known, progress, how)
     if name in EMBEDDED:
         return EMBEDDED[name](known.store.data / known.datasets[name].path)
     if name.startswith("timm:"):
         return _timm(name.removesuffix("?pretrained"), known, progress)
-    if name in known.datasets:
-        data = known.datasets[name]
-        raise Refusal(
-            f"{name}: unpack {data.source} into {known.store.data / data.path}, or name it where it is: "
-            f"--datasets {name}:PATH"
-        )
     spelled = "@" in name or name.startswith("random_")
     if not spelled and name not in {**known.models, **known.recorded_models()}:
         families = {family for one in known.models.values() for family in one.families}
-        raise near(name, {*known.models, *families}, "model or family")
+        raise near(name, {*known.models, *known.datasets, *families}, "model, family or data set")
     return weights(known.model(name), known, progress, how)
+
+
+def each(
+    wanted: Sequence[str], known: Catalog, line: Callable[[str], AbstractContextManager[Progress]], how: How
+) -> Iterator[str]:
+    """Brings each of several, in turn, one failure not stopping the others; gives the refusals. `line` makes a name's
+    progress."""
+    brought, failed = 0, 0
+    try:
+        for name in wanted:
+            with line(name) as progress:
+                try:
+                    how.tell(fetch(name, known, progress, how))
+                    brought += 1
+                except (Refusal, OSError) as refused:
+                    failed += 1
+                    if len(wanted) > 1:
+                        how.tell(f"left to do: {refused}")
+                    yield str(refused)
+    finally:
+        if len(wanted) > 1:
+            left = len(wanted) - brought - failed
+            more = f", {left} not tried" if left else ""
+            how.tell(f"{len(wanted)} named: {brought} in the store, {failed} left to do{more}")
 
 
 def digits(root: Path) -> str:
@@ -120,7 +146,8 @@ def weights(model: Model, known: Catalog, progress: Progress, how: How) -> str:
         return f"{model.name}: is there, {to}"
     right = known.models.get(to.stem, model)  # whose file it is, though a -paper twin may have been named
     aside = known.store.weights / BROUGHT / to.stem
-    with _mine(aside.with_name(f".{to.stem}.converted.lock"), how, f"another fetch is at {to.stem}: waiting for it"):
+    waiting = f"another fetch is at {to.stem}: waiting for it"
+    with mine(aside.with_name(f".{to.stem}.converted.lock"), waiting, how.tell):
         if to.exists():
             _refuse_broken(to)
             return f"{model.name}: is there, {to}{_licence(model)}"
@@ -145,18 +172,6 @@ def _converted(model: Model, origin: Origin, aside: Path, progress: Progress, ho
         raise Refusal(f"{refused}; what was brought, from {brought.source}, is not kept") from None
     shutil.rmtree(aside, ignore_errors=True)
     return f"{told}; from {brought.source}"
-
-
-@contextmanager
-def _mine(path: Path, how: How, waiting: str) -> Iterator[None]:
-    """The lock of that file; who has to wait for it is told so."""
-    with lock(path, wait=False) as mine:
-        if mine:
-            yield
-            return
-    how.tell(waiting)
-    with lock(path):
-        yield
 
 
 def _refuse_broken(file: Path) -> None:

@@ -3,7 +3,9 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -12,6 +14,8 @@ from suite.entry import Refusal
 ENDINGS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")  # of images that a list names without one
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 PIXELWISE = ("segmentation", "normals")  # kinds whose labels are files
+AT_ONCE = 1 << 14  # rows of which facts are hashed together
+THREADS = 16  # that ask a disk for names and sizes: where it is cold, or far, each answer is waited for
 SHOWN = 5  # names that an error message shows before it says how many more there are
 
 
@@ -58,6 +62,7 @@ class Index:
     categories: list[int] = field(default_factory=list)  # the classes' published numbers, and values in label files
     dropped: Mapping[str, int] = field(default_factory=dict)  # why -> how many things were left out
     void: list[int] = field(default_factory=list)  # values in label files that do not count; any other is bad data
+    sizes: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)  # of a packed folder's files
 
 
 def things(split: Split) -> Iterator[Thing]:
@@ -100,36 +105,45 @@ def digest(index: Index, root: Path) -> str:
     _feed(total, [index.kind, *index.classes])
     if index.kind in PIXELWISE:
         _feed(total, map(str, (index.categories, index.void)))
-    sizes: dict[str, int] = {}  # of packed files, which hold many items each
-    for name in sorted(index.splits):
-        split = index.splits[name]
-        _feed(total, [name, *_facts(split, root, sizes)])
+    with ThreadPoolExecutor(THREADS) as pool:
+        for name in sorted(index.splits):
+            _feed(total, chain([name], _facts(index, index.splits[name], root, pool)))
     return total.hexdigest()
 
 
-def _facts(split: Split, root: Path, sizes: dict[str, int]) -> Iterator[str]:
-    for item, label in zip(split.items, split.labels, strict=True):
-        file, row = locate(item)
-        size = sizes.get(file)
-        if size is None:
-            size = _size(root, file)
-            if row is not None:
-                sizes[file] = size
-        fact = f"{item}\0{label}\0{size}"
-        yield f"{fact}\0{_size(root, label)}" if isinstance(label, str) else fact
+def _facts(index: Index, split: Split, root: Path, pool: Executor) -> Iterator[str]:
+    for first in range(0, len(split.items), AT_ONCE):
+        items, labels = split.items[first : first + AT_ONCE], split.labels[first : first + AT_ONCE]
+        files = [locate(item)[0] if "#" in item else item for item in items]
+        masks = [label for label in labels if isinstance(label, str)]
+        sizes = _sizes(index, root, list(dict.fromkeys([*files, *masks])), pool)
+        for item, file, label in zip(items, files, labels, strict=True):
+            fact = f"{item}\0{label}\0{sizes[file]}"
+            yield f"{fact}\0{sizes[label]}" if isinstance(label, str) else fact
 
 
-def _size(root: Path, file: str) -> int:
+def _sizes(index: Index, root: Path, files: list[str], pool: Executor) -> Mapping[str, int]:
+    """Bytes of each file, which are known of a packed folder's."""
+    if index.sizes:
+        return index.sizes
+    step = -(-len(files) // THREADS) or 1
+    parts = pool.map(lambda first: _asked(root, files[first : first + step]), range(0, len(files), step))
+    return dict(zip(files, chain.from_iterable(parts), strict=True))
+
+
+def _asked(root: Path, files: list[str]) -> list[int]:
     try:
-        return os.stat(f"{root}{os.sep}{file}").st_size
-    except FileNotFoundError:
+        return [os.stat(f"{root}{os.sep}{file}").st_size for file in files]
+    except FileNotFoundError as gone:
+        file = os.path.relpath(gone.filename, root)
         raise LayoutError(f"{root}: '{file}' was indexed but is not there; index the folder again") from None
 
 
 def _feed(total: "hashlib._Hash", facts: Iterable[str]) -> None:
     """Hash strings so that no two different lists give the same bytes: no name on disk holds a NUL."""
-    for fact in facts:
-        total.update(fact.encode("utf-8", "surrogateescape") + b"\0\0")
+    left = iter(facts)
+    while some := list(islice(left, AT_ONCE)):
+        total.update("\0\0".join([*some, ""]).encode("utf-8", "surrogateescape"))
     total.update(b"\0\0\0")
 
 
@@ -189,17 +203,27 @@ def require_present(root: Path, items: Iterable[str]) -> None:
 
 
 def absent(root: Path, files: Iterable[str]) -> list[str]:
-    """Those of the files, relative to the root, that are not there."""
-    there: dict[str, set[str]] = {}
-    gone = []
+    """Those of the files, relative to the root, that are not there, folder by folder."""
+    listed: dict[str, list[str]] = {}
     for file in files:
         folder, _, name = file.rpartition("/")
-        if folder not in there:
-            path = root / folder
-            there[folder] = set(os.listdir(path)) if path.is_dir() else set()
-        if name not in there[folder]:
-            gone.append(file)
+        try:
+            listed[folder].append(name)
+        except KeyError:
+            listed[folder] = [name]
+    gone = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        left = iter(listed.items())
+        while some := list(islice(left, THREADS)):  # not the names of all folders at once: there may be millions
+            held = pool.map(lambda one: _names(root / one[0]), some)
+            for (folder, names), there in zip(some, held, strict=True):
+                if not there.issuperset(names):
+                    gone += [f"{folder}/{name}" if folder else name for name in names if name not in there]
     return gone
+
+
+def _names(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()
 
 
 def with_endings(root: Path, folder: str, names: Iterable[str]) -> list[str]:
@@ -234,5 +258,5 @@ def _holds(folder: Path) -> str:
         return "the folder does not exist"
     if not folder.is_dir():
         return "it is a file, not a folder"
-    names = sorted(os.listdir(folder))
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     return f"the folder holds {some(names)}" if names else "the folder is empty"

@@ -97,15 +97,15 @@ def pull(url: str, to: Path, check: Callable[[Path], T], progress: Progress, *, 
 
 
 def foreign(head: bytes, kind: str = "") -> str:
-    """What a file is that cannot be weights, by its first bytes and its Content-Type; empty where it may be."""
+    """What a file is that cannot be what was wanted, by its first bytes and its Content-Type; empty where it may be."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         return "is empty"
     if text.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the weights (git lfs pull brings them)"
+        return "is a Git LFS pointer, not the file (git lfs pull brings it)"
     tags = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
     if text.startswith(tags) or ("html" in kind and not BINARY.search(head)):
-        return "is a web page, not weights: a log-in, consent or error page"
+        return "is a web page, not the file: a log-in, consent or error page"
     return ""
 
 

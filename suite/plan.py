@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from suite import adhoc, architecture, grid, product, result
+from suite import adhoc, architecture, grid, packed, product, result
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.dataset import Dataset
@@ -32,44 +32,93 @@ class Plan:
 
 
 def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
-    """The cells that `asked` names; `every_model` takes all whose weights are in the store. Refusal on bad input."""
+    """The cells that `asked` names; `every_model` takes all whose weights are in the store. Refusal on bad input.
+
+    What is named must be there; of a family, a pattern or a study, what is there is taken, and the rest told.
+    """
     left_out: list[str] = []
+    study = known.grids.get(asked.name, Grid())
     named = _several(asked.tasks, known.tasks, lambda name: [known.task(name)])
     if not named:
         raise Refusal(f"name tasks to run, --tasks A,B, or a study; tasks: {', '.join(known.tasks)}")
-    tasks = [task for task in named if task.makes != "weights"]
+    tasks = [
+        replace(task, datasets=asked.own.get(task.name, task.datasets)) for task in named if task.makes != "weights"
+    ]
     models = (
         _all_here(known, left_out)
         if every_model
-        else _several(asked.models, known.models, lambda text: [adhoc.model(text, known)])
+        else _several(asked.models, known.models, lambda text: _family(text, known) or [adhoc.model(text, known)])
     )
     if not models:
         raise Refusal("no model to measure: name some with --models, or bring weights with: launch.py fetch MODEL")
     made = _pretraining(models, known, asked=len(tasks) < len(named))
-    for one in models:
-        if (absent := missing_weights(one, known)) and one.name not in {cell.model.name for cell in made}:
-            raise Refusal(absent)
+    wanted = set() if every_model or asked.models == study.models else set(asked.models)
+    must = set() if every_model else {one.name for one in models if one.name in wanted or one.name not in known.models}
+    models = _with_weights(models, made, must, known, left_out)
     if not tasks:
         return Plan(made, left_out)
     bad: list[str] = []
-    datasets = _datasets(asked, tasks, known, left_out, bad)
+    datasets = _datasets(asked, tasks, known, left_out, bad, study)
+    if asked.tasks == study.tasks:
+        tasks = _with_datasets(asked, tasks, datasets, left_out)
     try:
         _refuse_odd_ones(tasks, datasets)
     except Refusal:
         if bad:
             raise Refusal("\n".join(bad)) from None
         raise
-    for data in datasets:
+    for data in datasets if asked.datasets else []:  # named ones: where there are none, each task is for its own
         if others := [task.name for task in tasks if not grid.takes(task, data)]:
             left_out.append(f"{data.name} is {_described(data)}: nothing for {', '.join(others)}")
     for model in models:
         if unfit := [task for task in tasks if not grid.fits(task, model)]:
             left_out.append(no_maps(unfit, model))
-    _refuse_mapless(tasks, models, named=not every_model)
+    _refuse_mapless(tasks, models, must)
     cells = grid.cells(tasks, datasets, models, asked.seeds)
     if not asked.datasets:  # then each task is for its own
         cells = [cell for cell in cells if cell.dataset.name in cell.task.datasets]
-    return Plan([*made, *cells], left_out, bad)
+    unknown = [
+        why
+        for task in tasks
+        for data in datasets
+        for model in models
+        if (asked.datasets or data.name in task.datasets) and (why := grid.unpublished(task, data, model))
+    ]
+    if unknown and not cells:
+        raise Refusal(unknown[0])
+    return Plan([*made, *cells], [*left_out, *dict.fromkeys(unknown)], bad)
+
+
+def _with_weights(
+    models: Sequence[Model], made: Sequence[Cell], must: Collection[str], known: Catalog, left_out: list[str]
+) -> list[Model]:
+    """The models that can be run, now or once those cells have `made` them. Refusal where one that `must` cannot, or
+    none can."""
+    waiting = {cell.model.name for cell in made}
+    absent = {one.name: why for one in models if one.name not in waiting and (why := missing_weights(one, known))}
+    if refused := [why for name, why in absent.items() if name in must]:
+        raise Refusal(refused[0])
+    if absent:
+        left_out.append(f"{len(absent)} models are not in the store: launch.py fetch {' '.join(absent)}")
+    if len(absent) == len(models):
+        raise Refusal(left_out[-1])
+    return [one for one in models if one.name not in absent]
+
+
+def _with_datasets(asked: Grid, tasks: Sequence[Task], datasets: Sequence[Dataset], left_out: list[str]) -> list[Task]:
+    """Those of a study's tasks that some data set that is there is for; all, where none is for any."""
+    there = [
+        task
+        for task in tasks
+        if any(grid.takes(task, data) and (asked.datasets or data.name in task.datasets) for data in datasets)
+    ]
+    if there and (rest := [task.name for task in tasks if task not in there]):
+        left_out.append(f"{', '.join(rest)}: none of the data sets that they are for is in the store")
+    return there or list(tasks)
+
+
+def _family(text: str, known: Catalog) -> list[Model]:
+    return [one for one in known.models.values() if text in one.families]
 
 
 def _pretraining(models: Sequence[Model], known: Catalog, *, asked: bool) -> list[Cell]:
@@ -124,21 +173,20 @@ def missing_weights(model: Model, known: Catalog) -> str:
 def no_maps(tasks: Sequence[Task], model: Model) -> str:
     """Why a model is not paired with tasks that work on feature maps."""
     names = ", ".join(task.name for task in tasks)
+    of = f"{names} on {model.name}: its architecture ({model.architecture}) gives"
     if strides := architecture.strides(model.architecture):
-        told = ", ".join(map(str, strides))
-        return (
-            f"{names} on {model.name}: its architecture ({model.architecture}) gives maps of stride {told}, "
-            "and a pyramid takes powers of 2; patches of 16 give that"
-        )
-    return (
-        f"{names} on {model.name}: its architecture ({model.architecture}) gives no feature maps; "
-        "those of torchvision's CNNs and most of timm's do"
-    )
+        staged = any(task.maps == "stages" for task in tasks)
+        wanted = "a ResNet's four stages are 4, 8, 16 and 32" if staged else "a pyramid takes powers of 2"
+        more = "" if staged else "; patches of 16 give that"
+        return f"{of} maps of stride {', '.join(map(str, strides))}, and {wanted}{more}"
+    return f"{of} no feature maps; those of torchvision's CNNs and most of timm's do"
 
 
 def missing_data(dataset: Dataset, known: Catalog) -> str:
     """Why a dataset cannot be read now: '' where it is there."""
     root = known.store.data / dataset.path
+    if packed.holds(root, dataset.layout):
+        return ""
     if not root.is_dir():
         return (
             f"{dataset.name}: no folder {root}; put it there, name your own with --datasets {dataset.name}:PATH, "
@@ -152,7 +200,8 @@ def missing_data(dataset: Dataset, known: Catalog) -> str:
 def merged(study: Grid | None, given: Grid) -> Grid:
     """A study, with what was given on the command line in place of its own."""
     own = study or Grid()
-    return Grid(
+    return replace(
+        own,
         tasks=given.tasks or own.tasks,
         models=given.models or own.models,
         datasets=given.datasets or own.datasets,
@@ -199,7 +248,9 @@ def _all_here(known: Catalog, left_out: list[str]) -> list[Model]:
     return here
 
 
-def _datasets(asked: Grid, tasks: Sequence[Task], known: Catalog, left_out: list[str], bad: list[str]) -> list[Dataset]:
+def _datasets(
+    asked: Grid, tasks: Sequence[Task], known: Catalog, left_out: list[str], bad: list[str], study: Grid
+) -> list[Dataset]:
     if asked.datasets:
         kinds = {kind for task in tasks for kind in task.kinds}
 
@@ -211,17 +262,19 @@ def _datasets(asked: Grid, tasks: Sequence[Task], known: Catalog, left_out: list
                 return []
 
         named = _several(asked.datasets, known.datasets, find)
-        for one in named:
-            if why := missing_data(one, known):
-                raise Refusal(why)
-        return named
+        gone = {one.name: why for one in named if (why := missing_data(one, known))}
+        if gone and (asked.datasets != study.datasets or len(gone) == len(named)):
+            raise Refusal(next(iter(gone.values())))
+        left_out += gone.values()
+        return [one for one in named if one.name not in gone]
     own = {name: known.dataset(name) for task in tasks for name in task.datasets}
     absent = {name: missing_data(one, known) for name, one in own.items()}
     left_out += [why for why in absent.values() if why]
     here = [one for name, one in own.items() if not absent[name]]
     if not here:
-        raise Refusal(f"no dataset is in the store; name one with --datasets, or: launch.py fetch {next(iter(own))}")
-    for task in tasks:
+        wanted = " ".join(own) if asked.tasks == study.tasks else next(iter(own))
+        raise Refusal(f"no dataset is in the store; name one with --datasets, or: launch.py fetch {wanted}")
+    for task in tasks if asked.tasks != study.tasks else []:
         if task.datasets and all(absent[name] for name in task.datasets):
             raise Refusal(f"{task.name}: none of its own datasets is there; {absent[task.datasets[0]]}")
     return here
@@ -246,8 +299,8 @@ def _described(dataset: Dataset) -> str:
     return f"a {dataset.kind} dataset{alone or ('' if 'train' in dataset.counts else ' of test images only')}"
 
 
-def _refuse_mapless(tasks: Sequence[Task], models: Sequence[Model], *, named: bool) -> None:
-    """Refuses a named model that no task takes; and all models, named or not, where no task takes any of them."""
+def _refuse_mapless(tasks: Sequence[Task], models: Sequence[Model], must: Collection[str]) -> None:
+    """Refuses a model that `must` be measured and that no task takes; and all models where no task takes any."""
     odd = [model for model in models if not any(grid.fits(task, model) for task in tasks)]
-    if odd and (named or len(odd) == len(models)):
-        raise Refusal(no_maps(tasks, odd[0]))
+    if odd and (len(odd) == len(models) or any(model.name in must for model in odd)):
+        raise Refusal(no_maps(tasks, next((model for model in odd if model.name in must), odd[0])))

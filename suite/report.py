@@ -48,17 +48,36 @@ def _cell(row: Row | None, best: float) -> str:
         f'<line x1={100 * low:.1f} x2={100 * high:.1f} y1=4 y2=4 stroke="#222" stroke-width=2 /></svg>'
     )
     told = f"{100 * row['value']:.2f} <span class=interval>[{100 * low:.1f}, {100 * high:.1f}]</span>"
-    return f"<td class={'best' if row['value'] == best else 'other'}>{told}{bar}"
+    return f"<td class={'best' if row['value'] == best else 'other'}>{told}{bar}{_beside(row)}"
+
+
+def _beside(row: Row) -> str:
+    """The number that was published, and ours less it; the source where the pointer rests."""
+    if _none(row.get("published")):
+        return ""
+    told = f"published {100 * row['published']:.2f} ({100 * row['difference']:+.2f})"
+    return f'<small class=interval title="{escape(row["published_source"])}">{told}</small>'
+
+
+def _none(value: Any) -> bool:
+    return value is None or value != value  # a gap of pandas is NaN
 
 
 def _summary(rows: Sequence[Row]) -> str:
     head = "".join(f"<th>{name}" for name in ("task", "model", "mean", "mean log odds", "mean rank", "datasets"))
     body = "".join(
-        f"<tr><td>{escape(r['task'])}<td>{escape(r['model'])}<td>{100 * r['mean']:.2f}<td>{r['mean_log_odds']:.3f}"
+        f"<tr><td>{escape(r['task'])}<td>{escape(r['model'])}<td>{100 * r['mean']:.2f}<td>{_odds(r)}"
         f"<td>{r['mean_rank']:.2f}<td>{r['datasets']} of {r['of']}"
         for r in rows
     )
     return f"<h2>Summary</h2><table><tr>{head}</tr>{body}</table>"
+
+
+def _odds(row: Row) -> str:
+    if _none(row.get("published_log_odds")):
+        return f"{row['mean_log_odds']:.3f}"
+    told = f"published {row['published_log_odds']:.4f} ({row['difference_log_odds']:+.4f})"
+    return f"{row['mean_log_odds']:.4f} <small class=interval>{told}</small>"
 
 
 def _missing(missing: Mapping[str, tuple[str, str]]) -> str:

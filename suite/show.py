@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Column, Table
 
-from suite import adhoc, image, plan
+from suite import adhoc, image, packed, plan
 from suite.catalog import Catalog
+from suite.check import Found
+from suite.index import some
 
 COLOURS = {
     **{"done": "green", "failed": "red", "blocked": "magenta", "stale": "yellow", "running": "cyan", "queued": "blue"},
@@ -100,6 +103,26 @@ def verified(one: Mapping[str, Any]) -> str:
     )
 
 
+def looked(name: str, root: Path, found: Found) -> list[str]:
+    """What was found of a data set without opening its images, what is amiss at the end."""
+    return [
+        f"{name}: {root}",
+        *(f"    {line}" for line in found.told),
+        *(f"    AMISS: {line}" for line in found.faults),
+    ]
+
+
+def opened(images: Mapping[str, Any], decode: bool) -> str:
+    """What opening a data set's images gave: a line, which names the first few that cannot be read."""
+    how = "decoded" if decode else "opened by their headers"
+    faults = [f"{file} ({why})" for file, why in images["faults"]]
+    if not images["images"]:
+        return "    no file of an image to be opened: images in batches were counted by their bytes"
+    if not faults:
+        return f"    {images['images']} images and masks {how}: all can be read"
+    return f"    AMISS: {len(faults)} of {images['images']} images and masks cannot be read, {how}: {some(faults)}"
+
+
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     name, *others = heads
     table = Table(Column(name, no_wrap=True), *others)  # names are to be copied
@@ -130,7 +153,8 @@ def _recipes(known: Catalog) -> Iterable[tuple[object, ...]]:
 def _datasets(known: Catalog) -> Iterable[tuple[object, ...]]:
     for one in known.datasets.values():
         images = ", ".join(f"{split} {n}" for split, n in one.counts.items())
-        here = "no" if plan.missing_data(one, known) else "yes"
+        root = known.store.data / one.path
+        here = "no" if plan.missing_data(one, known) else "packed" if packed.holds(root, one.layout) else "yes"
         yield one.name, one.kind, one.classes, images, one.metric, here
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from suite import report
+from suite import published, report
 from suite.cell import parse
+from suite.grid import Mean
 from suite.store import write_text
 
 COLUMNS = [
     *("task", "version", "dataset", "model", "seed", "metric", "headline", "value", "low", "high", "n"),
     *("seconds", "commit", "image", "device"),
 ]
+BESIDE = ["published", "difference", "published_source"]
 # 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; beyond them the normal one.
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 CELL = ["task", "version", "dataset", "model"]
@@ -34,12 +36,15 @@ def gather(
     *,
     used: list[dict[str, Any]],
     asked: Mapping[str, Mapping[str, Any]],
+    means: Sequence[tuple[Mean, Mapping[str, str]]] = (),
 ) -> list[Path]:
     """Writes all tables: from `rows` and `spent` of the cells that are done, from (state, reason) of those that are
-    not, and from what was asked of a cluster for a key (see `efficiency`). Returns the files."""
+    not, and from what was asked of a cluster for a key (see `efficiency`). `means` are those of studies, each with the
+    label of the task that measures each of its data sets. Returns the files."""
     results = long(done)
     headlines = pooled(results)
-    totals = summary(headlines)
+    whole = [table for mean in means if len(table := averaged(results, *mean))]
+    totals = pd.concat([summary(headlines), *whole], ignore_index=True) if whole else summary(headlines)
     absent = pd.DataFrame([(key, *why) for key, why in missing.items()], columns=["key", "state", "reason"])
     tables = {"results.csv": results, "summary.csv": totals, "missing.csv": absent}
     tables["efficiency.csv"] = efficiency(used, asked)
@@ -53,7 +58,22 @@ def gather(
 
 
 def long(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a metric; where a cell has several seeds, one more (seed 'all') with their mean and its t-interval."""
+    """One row a metric; where a cell has several seeds, one more (seed 'all') with their mean and its t-interval.
+
+    Beside each stands the number that was published for its task, data set, model and metric, where there is one, and
+    the difference of ours to it, in the same unit.
+    """
+    found = _with_seeds(rows)
+    places = zip(found["task"], found["dataset"], found["model"], found["metric"], strict=True)
+    numbers = [published.numbers().get(place) for place in places]
+    values = pd.Series([number.value if number else None for number in numbers], found.index, dtype=float)
+    sources = pd.Series([number.source if number else None for number in numbers], found.index, dtype=object)
+    beside = {"published": values, "difference": (found["value"] - values).round(8), "published_source": sources}
+    both: pd.DataFrame = found.assign(**beside)
+    return both
+
+
+def _with_seeds(rows: list[dict[str, Any]]) -> pd.DataFrame:
     single: pd.DataFrame = pd.DataFrame(rows, columns=COLUMNS)
     groups = single.groupby([*CELL, "metric", "headline"], sort=False)
     several = groups["value"].transform("size") > 1 if len(single) else single["value"].astype(bool)
@@ -82,7 +102,11 @@ def long(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def pooled(results: pd.DataFrame) -> pd.DataFrame:
     """The headline of each task, dataset and model: its one seed's, or the mean over seeds; n of the test set kept."""
-    heads = results[results["headline"].astype(bool)].copy()
+    return _last(results[results["headline"].astype(bool)])
+
+
+def _last(rows: pd.DataFrame) -> pd.DataFrame:
+    heads = rows.copy()
     heads["label"] = heads["task"] + "-v" + heads["version"].astype(str)
     tested = heads[heads["seed"] != "all"].groupby(CELL)["n"].max().rename("tested")
     last = heads.drop_duplicates(CELL, keep="last").merge(tested, on=CELL)
@@ -91,10 +115,15 @@ def pooled(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def wide(headlines: pd.DataFrame) -> pd.DataFrame:
-    """Models down, datasets across, each with its metric's name."""
+    """Models down, datasets across, each with its metric's name, and with two columns more where numbers were published
+    for it."""
     named = headlines.assign(column=headlines["dataset"] + " [" + headlines["metric"] + "]")
     table: pd.DataFrame = named.pivot(index="model", columns="column", values="value")
-    return table
+    for beside in BESIDE[:2]:
+        more = named.pivot(index="model", columns="column", values=beside).dropna(axis=1, how="all")
+        table = table.join(more.add_suffix(f" {beside}"))
+    ordered: pd.DataFrame = table.sort_index(axis=1)
+    return ordered
 
 
 def summary(headlines: pd.DataFrame) -> pd.DataFrame:
@@ -112,6 +141,22 @@ def summary(headlines: pd.DataFrame) -> pd.DataFrame:
     of = scored.groupby("label")["dataset"].nunique()
     named: pd.DataFrame = table.assign(of=table["label"].map(of)).rename(columns={"label": "task"})
     return named
+
+
+def averaged(results: pd.DataFrame, mean: Mean, labels: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of the summary for a study's mean, under its name: of its metric, over those of its data sets that the
+    task of that label measured a model on; `of` is how many it takes. Where it is whole, the mean log odds that were
+    published for the model stand beside it."""
+    picked = results[results["metric"] == mean.metric]
+    label = picked["task"] + "-v" + picked["version"].astype(str)
+    table = summary(_last(picked[label == picked["dataset"].map(labels)]).assign(label=mean.name))
+    table = table.assign(of=len(mean.datasets))
+    numbers = [published.numbers().get((mean.name, "", model, "mean_log_odds")) for model in table["model"]]
+    values = pd.Series([number.value if number else None for number in numbers], table.index, dtype=float)
+    values = values.where(table["datasets"] == table["of"])
+    difference = (table["mean_log_odds"] - values).round(8)
+    both: pd.DataFrame = table.assign(published_log_odds=values, difference_log_odds=difference)
+    return both
 
 
 def log_odds(value: float, n: int) -> float:

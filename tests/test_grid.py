@@ -62,6 +62,9 @@ def test_from_the_command_to_the_tables(launch: Launch, known: Catalog) -> None:
             "commit",
             "image",
             "device",
+            "published",
+            "difference",
+            "published_source",
         ]
     )
     heads = [row for row in rows if row["headline"] == "True"]

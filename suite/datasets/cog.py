@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from suite.dataset import Archive, Dataset
 
+PAGE = "https://image-net.org/download-images.php"  # which needs an account
 HOME = "http://download.europe.naverlabs.com/ComputerVision"
 
 COG_L1 = Dataset(
@@ -16,8 +17,9 @@ COG_L1 = Dataset(
     archives=(
         Archive((f"{HOME}/cog_levels_mapping_file.pkl",)),
         Archive((f"{HOME}/cog_concepts_split_file.pkl",)),
+        Archive((f"{PAGE}#winter21_whole.tar.gz",)),
     ),
-    page="https://image-net.org/download-images.php",
+    page=PAGE,
     licence="images: ImageNet terms, non-commercial research; lists: none stated",
     citation="Sariyildiz et al., Concept generalization in visual representation learning, ICCV 2021",
 )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from suite.dataset import Archive, Dataset
 
+PAGE = "https://image-net.org/download.php"  # which needs an account
 LISTS = "https://raw.githubusercontent.com/google-research/simclr/master/imagenet_subsets"
 
 IMAGENET1K = Dataset(
@@ -12,8 +13,13 @@ IMAGENET1K = Dataset(
     path="imagenet1k",
     classes=1000,
     counts={"train": 1281167, "test": 50000},
-    source="ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, each class in its folder",
-    page="https://image-net.org/download.php",
+    source="ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz",
+    archives=(
+        Archive((f"{PAGE}#ILSVRC2012_img_train.tar",), md5="1d675b47d978889d74fa0da5fadfb00e", to="train"),
+        Archive((f"{PAGE}#ILSVRC2012_img_val.tar",), md5="29b22e2961454d5413ddabcf34fc5622", to="val"),
+        Archive((f"{PAGE}#ILSVRC2012_devkit_t12.tar.gz",), md5="fa75699e90414af021442c21a62c3abf"),
+    ),
+    page=PAGE,
     licence="ImageNet terms: non-commercial research",
     citation="Russakovsky et al., ImageNet large scale visual recognition challenge, IJCV 2015",
 )

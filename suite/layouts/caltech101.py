@@ -3,8 +3,8 @@
     101_ObjectCategories/CLASS/image_0001.jpg
     101_ObjectCategories/BACKGROUND_Google/image_0001.jpg       a class like any other
 
-The root is the folder that holds 101_ObjectCategories/ (also within caltech-101/ or caltech101/), or that folder. What
-is no image (BACKGROUND_Google/tmp) and what is hidden (the ._image_0001.jpg of macOS) is left out.
+The root is the folder that holds 101_ObjectCategories/ (also within caltech-101/, caltech101/ or caltech_101/), or that
+folder. What is no image (BACKGROUND_Google/tmp) and what is hidden (the ._image_0001.jpg of macOS) is left out.
 
 The split is that of Ericsson et al. 2021: for each class, in the order of code points, 30 draws from its images with
 replacement, by NumPy's older generator with seed 0. What is drawn is train, once, which makes 17 to 30 images a class;
@@ -19,7 +19,7 @@ from suite.index import Index, Split, folders, images, require_all_labelled
 
 KIND = "classification"
 EXPECTED = "101_ObjectCategories/CLASS/*.jpg, BACKGROUND_Google being one of the 102 classes"
-HOLDERS = ("", "caltech-101/", "caltech101/")
+HOLDERS = ("", "caltech-101/", "caltech101/", "caltech_101/")
 SHOTS, SEED = 30, 0
 
 

@@ -3,6 +3,7 @@
     train/WNID/*.JPEG              optional
     val/WNID/*.JPEG                the test split: the labels of test/ were never published
     LOC_synset_mapping.txt         WNID and words, a class a line; not needed where val/ has all 1,000 folders
+    LOC_val_solution.csv, or ILSVRC2012_devkit_t12/     needed once, where val/ has its images in no folders
     1percent.txt, 10percent.txt    only for the parts imagenet/1percent and imagenet/10percent, which train on the
                                    images that it lists: WNID_NUMBER.JPEG a line
 
@@ -10,15 +11,19 @@ Classes are those of the list, also where some have no image here: so a part of 
 those of published classifiers. Without the list they are the 1,000 folders, sorted, which is the same order.
 """
 
+import os
 import re
 from pathlib import Path
 
+from suite import csvfile, matfile
 from suite.index import Index, LayoutError, Split, folders, images, lines, require_present, some, unlike
 
 KIND = "classification"
 SETS = ("1percent", "10percent")
 LIST = "LOC_synset_mapping.txt"
 WHOLE = 1000
+LOOSE = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
+SOLUTION, DEVKIT = "LOC_val_solution.csv", "ILSVRC2012_devkit_t12/data"
 EXPECTED = f"val/WNID/*.JPEG and {LIST} (or all {WHOLE} folders in val/); train/WNID/*.JPEG may be there"
 
 
@@ -40,6 +45,39 @@ def index(root: Path, part: str = "") -> Index:
     elif (root / "train").is_dir():
         splits["train"] = _split(root, "train", classes)
     return Index(KIND, classes, splits)
+
+
+def settle(root: Path) -> None:
+    """Moves the images of val/, which ILSVRC2012_val.tar has side by side, into the folders of their classes, as the
+    published ground truth says. Raises LayoutError where that is not there."""
+    loose = [name for name in os.listdir(root / "val") if LOOSE.fullmatch(name)] if (root / "val").is_dir() else []
+    if not loose:
+        return
+    truth = _truth(root)
+    if gone := [name for name in loose if name not in truth]:
+        raise LayoutError(f"{root}: the ground truth has no class for {len(gone)} images of val/ ({some(gone)})")
+    for wnid in {truth[name] for name in loose}:
+        (root / "val" / wnid).mkdir(exist_ok=True)
+    for name in loose:
+        os.rename(root / "val" / name, root / "val" / truth[name] / name)
+
+
+def _truth(root: Path) -> dict[str, str]:
+    """File of a validation image -> WNID, of Kaggle's list or of the development kit."""
+    if (root / SOLUTION).is_file():
+        return {f"{row[0]}.JPEG": row[1].split()[0] for row in csvfile.rows(root / SOLUTION)[1:] if len(row) > 1}
+    path = root / DEVKIT / "ILSVRC2012_validation_ground_truth.txt"
+    if not path.is_file():
+        raise LayoutError(
+            f"{root}: the images of val/ are in no folders; expected val/WNID/*.JPEG, or {SOLUTION} of Kaggle or the "
+            "ground truth of ILSVRC2012_devkit_t12.tar.gz, by which they are moved; bring one of these"
+        )
+    synsets = matfile.read(root / DEVKIT / "meta.mat").structs("synsets")
+    wnids = {one.number("ILSVRC2012_ID"): one.text("WNID") for one in synsets}
+    numbers = [int(line) if line.isdecimal() else 0 for line in lines(path)]
+    if odd := sorted({str(number) for number in numbers if number not in wnids}):
+        raise LayoutError(f"{path}: {some(odd)} are numbers of no class of meta.mat; unpack the kit again")
+    return {f"ILSVRC2012_val_{at:08d}.JPEG": wnids[number] for at, number in enumerate(numbers, 1)}
 
 
 def _wnids(root: Path) -> list[str]:

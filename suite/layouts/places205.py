@@ -8,7 +8,7 @@
 A class is called by its folder without the letter, such as abbey or apartment_building/outdoor.
 """
 
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from suite.index import Index, LayoutError, Split, require_all_labelled, require_present, some, unlike
@@ -40,8 +40,7 @@ def index(root: Path) -> Index:
         raise LayoutError(f"{root / lists}: no image has the labels {some(gaps)}; expected all of 0, 1 ...; unpack it")
     classes = [names[number] for number in range(len(names))]
     require_all_labelled(root, classes, splits["train"].labels, "train_places205.csv")
-    for held in splits.values():
-        require_present(root, held.items)
+    require_present(root, chain.from_iterable(held.items for held in splits.values()))
     return Index(KIND, classes, splits)
 
 
@@ -51,28 +50,35 @@ def _lists(root: Path) -> str | None:
 
 
 def _split(path: Path, images: str, names: dict[int, str]) -> Split:
-    """A list's split; `names` gets the names of its labels."""
-    items, labels = [], []
-    for item, label in _rows(path):
-        if label not in names:
-            names[label] = item.partition("/")[2].rpartition("/")[0]
-        items.append(images + item)
-        labels.append(label)
+    """A list's split; `names` gets the names of its labels. Of its millions of lines little is done with each."""
+    items: list[str] = []
+    labels: list[int] = []
+    known: dict[str, int] = {}  # what stands behind the last space of a line, and its end -> label
+    try:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                item, _, end = line.rpartition(" ")
+                label = known.get(end)
+                if label is None:
+                    item, _, number = line.strip().rpartition(" ")
+                    if not item and not number:
+                        continue
+                    if not number.isdecimal():
+                        raise _odd(path, line)
+                    label = int(number)
+                    names.setdefault(label, item.strip("/").partition("/")[2].rpartition("/")[0])
+                    if end.strip():
+                        known[end] = label
+                if "/" not in item:
+                    raise _odd(path, line)
+                items.append(images + (item.lstrip("/") if item[0] == "/" else item))
+                labels.append(label)
+    except (OSError, UnicodeDecodeError) as error:
+        raise LayoutError(f"{path}: cannot be read ({error}); unpack the archive again") from None
     if not items:
         raise LayoutError(f"{path}: no line; expected a/abbey/NAME.jpg LABEL; unpack it again")
     return Split(items, labels)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, int]]:
-    """Image and label, a line at a time: there are millions."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in filter(str.strip, file):
-                item, _, number = line.strip().lstrip("/").rpartition(" ")
-                if not number.isdecimal() or "/" not in item:
-                    raise LayoutError(
-                        f"{path}: line {line.strip()!r}; expected a/abbey/NAME.jpg LABEL; unpack it again"
-                    )
-                yield item, int(number)
-    except (OSError, UnicodeDecodeError) as error:
-        raise LayoutError(f"{path}: cannot be read ({error}); unpack the archive again") from None
+def _odd(path: Path, line: str) -> LayoutError:
+    return LayoutError(f"{path}: line {line.strip()!r}; expected a/abbey/NAME.jpg LABEL; unpack it again")

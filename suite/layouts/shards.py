@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from suite.index import IMAGE_EXTENSIONS, Index, LayoutError, Split, require_all_labelled, some, unlike
+from suite.index import IMAGE_EXTENSIONS, Index, LayoutError, Split, folders, require_all_labelled, some, unlike
 
 KIND = "classification"
 EXPECTED = "*.tar, such as train-000000.tar and test-000000.tar"
@@ -30,8 +30,35 @@ class Member(NamedTuple):
 
 
 def recognise(root: Path) -> bool:
-    """Whether the folder holds tars."""
-    return root.is_dir() and any(root.glob("*.tar"))
+    """Whether the folder holds tars of images, and no folders: it is not where an archive lies beside what was unpacked
+    of it. Of the first tar the first sample is looked at."""
+    names = sorted(path.name for path in root.glob("*.tar")) if root.is_dir() else []
+    return bool(names) and not folders(root) and _begins_with_an_image(root / names[0])
+
+
+def _begins_with_an_image(path: Path) -> bool:
+    """Whether one of the members that stand first in a tar, and share their key, is an image."""
+    first = ""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for one in tar:
+                if one.isdir():
+                    continue
+                key = _key(one.name)
+                if not one.isfile() or key != (first or key):
+                    break
+                if one.name.lower().endswith(IMAGE_EXTENSIONS):
+                    return True
+                first = key
+    except (tarfile.TarError, OSError):  # who names the layout is told
+        return False
+    return False
+
+
+def _key(name: str) -> str:
+    """What the files of a sample share: the path up to the first dot of the name."""
+    folder, _, file = name.rpartition("/")
+    return f"{folder}/{file.partition('.')[0]}"
 
 
 def index(root: Path) -> Index:
@@ -78,12 +105,10 @@ def members(path: Path) -> list[Member]:
     try:
         with tarfile.open(path, "r:") as tar:
             for one in tar:
-                folder, _, name = one.name.rpartition("/")
-                key, _, ending = name.partition(".")
-                key = f"{folder}/{key}"
-                if name.lower().endswith(IMAGE_EXTENSIONS):
+                key = _key(one.name)
+                if one.name.lower().endswith(IMAGE_EXTENSIONS):
                     images.setdefault(key, (one.offset_data, one.size))
-                elif ending == "cls" and (held := tar.extractfile(one)):
+                elif one.name == f"{key.removeprefix('/')}.cls" and (held := tar.extractfile(one)):
                     labels[key] = int(held.read())
     except (tarfile.TarError, OSError, ValueError) as error:
         raise LayoutError(f"{path}: cannot be read as a plain tar ({error}); write it again") from None

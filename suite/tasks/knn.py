@@ -4,6 +4,8 @@ Protocol: Wu et al., CVPR 2018, section 3.4, as in DINO (Caron et al., ICCV 2021
 exp(similarity / 0.07), k = 20 the headline. Train + validation are the bank; nothing is chosen.
 """
 
+from dataclasses import replace
+
 from suite.task import Task
 from suite.tasks.linear import FROZEN, LINEAR
 
@@ -18,4 +20,12 @@ KNN = Task(
     resources=FROZEN,
     datasets=LINEAR.datasets,
     source="Wu et al., CVPR 2018, section 3.4; Caron et al., ICCV 2021",
+)
+# With the image that both had: the centre of one whose shorter side is 8/7 of the network's.
+CENTRE = replace(
+    KNN,
+    name="knn-256",
+    settings={**KNN.settings, "view": {"ratio": 256 / 224}},
+    datasets=("imagenet1k",),
+    source=f"{KNN.source}; MMSelfSup's k-NN benchmark",
 )

@@ -1,6 +1,6 @@
 """The SVMs of one layer, all classes, costs and folds, against scikit-learn's LinearSVC, one fit at a time.
 
-    python -m tests.bench.svm [--images 5011] [--dimension 8192] [--classes 20] [--threads 1] [--tolerance 1e-4]
+    python tests/bench/svm.py [--images 5011] [--dimension 8192] [--classes 20] [--threads 1] [--tolerance 1e-4]
 
 Both do what the protocol does for a layer: 19 costs x 3 folds x classes, then a fit of each class on all images. All
 of ours are run; of scikit-learn's, which has 2,000 iterations at most as published, one class's, whose seconds count
@@ -12,14 +12,18 @@ for every class. The features are drawn: positive, with a spectrum that falls of
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import average_precision_score
 from sklearn.svm import LinearSVC
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from jobs import svm as program
 from jobs.lib import svm

@@ -85,6 +85,19 @@ def test_plan(counts, shots, expected):
     assert episodes.plan(counts, shots=shots) == expected
 
 
+@pytest.mark.parametrize(
+    "counts, shots, expected",
+    [
+        ([100] * 10, 50, (5, 15, list(range(10)))),
+        ([65] * 5 + [64], 50, (5, 15, [0, 1, 2, 3, 4])),
+        ([65] * 4 + [64], 50, None),
+        ([100] * 4, 5, None),
+    ],
+)
+def test_nothing_shrinks_where_the_paper_is_followed(counts, shots, expected):
+    assert episodes.plan(counts, shots=shots, min_query=15, min_way=5) == expected
+
+
 def test_too_few_classes(data):
     with pytest.raises(ValueError, match="0 classes have 65 images; 5 are needed"):
         episodes.accuracies(*data, shots=50)

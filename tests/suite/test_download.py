@@ -278,7 +278,7 @@ def test_another_address_goes_on_where_a_digest_will_tell(site: Site, get: Get) 
 
 def test_an_address_that_fails_leaves_what_another_brought(site: Site, get: Get) -> None:
     site |= {"/a": Served(BYTES, cuts=[100_000, 0, 0]), "/login": Served(LOGIN)}
-    with pytest.raises(Refusal, match="is a web page, not weights"):
+    with pytest.raises(Refusal, match="is a web page, not the file"):
         get("/a", "/none", "/login")
     assert only(get("/a")) == BYTES
     assert site["/a"].asked[-1] == "bytes=100000-"
@@ -320,11 +320,11 @@ def test_a_server_that_falls_silent(site: Site, get: Get, monkeypatch: pytest.Mo
 def test_a_web_page_is_refused(site: Site, get: Get, kind: str, tmp_path: Path) -> None:
     site["/page"] = Served(LOGIN, {"Content-Type": kind})
     site["/w"] = Served(BYTES, answers=[(302, {"Location": "/page"})] * 2)
-    told = "/w: is a web page, not weights: a log-in, consent or error page"
+    told = "/w: is a web page, not the file: a log-in, consent or error page"
     with pytest.raises(Refusal, match=told):
         get("/w")
     (tmp_path / "page").write_bytes(LOGIN)
-    with pytest.raises(Refusal, match="is a web page, not weights"):
+    with pytest.raises(Refusal, match="is a web page, not the file"):
         get("/w", given=tmp_path / "page")
     with pytest.raises(Refusal, match=told):
         get("/w")
@@ -647,7 +647,7 @@ def test_download(site: Site, tmp_path: Path, slept: list[float]) -> None:
     def load(*paths: str, digest: str = "") -> None:
         download.download([site.address + path for path in paths], to, digest, lambda done, size: None)
 
-    wrong = [("/none", "404"), ("/other", "is not a checkpoint of"), ("/login", "is a web page, not weights")]
+    wrong = [("/none", "404"), ("/other", "is not a checkpoint of"), ("/login", "is a web page, not the file")]
     for path, told in [*wrong, ("/w", "its SHA-256 is")]:
         with pytest.raises(Refusal, match=rf"w.safetensors could not be brought: \S+{path}: {told}.*; put the file at"):
             load(path, digest="0000" if path == "/w" else "")

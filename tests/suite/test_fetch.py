@@ -7,6 +7,7 @@ import http.server
 import io
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,32 @@ def test_families_and_patterns(known: Catalog) -> None:
     assert len(both) == len(set(both)) < 45
     assert set(fetch.names(["moco-v?_resnet50"], known)) == {"moco-v1_resnet50", "moco-v2_resnet50"}
     assert fetch.names(["digits", "nothing"], known) == ["digits", "nothing"]
+
+
+def test_models_and_data_sets_are_told_apart(known: Catalog) -> None:
+    """`cog` is a family of models, and cog-l1 to cog-l5 are data sets."""
+    assert not known.datasets.keys() & known.models.keys()
+    assert not known.datasets.keys() & {family for one in known.models.values() for family in one.families}
+    assert not known.datasets.keys() & set(fetch.names(["cog", "ssl-transfer", "trex"], known))
+    assert fetch.names(["cog-l?"], known) == [f"cog-l{level}" for level in range(1, 6)]
+    mixed = fetch.names(["trex", "inat*", "dtd"], known)
+    assert mixed[-3:] == ["inat2018", "inat2019", "dtd"] and set(mixed[:-3]) <= known.models.keys()
+
+
+def test_one_failure_stops_no_other(known: Catalog) -> None:
+    told, begun = list[str](), list[str]()
+
+    @contextmanager
+    def line(name: str) -> Iterator[Any]:
+        begun.append(name)
+        yield nothing
+
+    wanted = ["camvid", "digits", "moco-v0", "digit-scenes"]
+    failed = list(fetch.each(wanted, known, line, how(known, tell=told.append)))
+    assert begun == wanted
+    assert [one.split()[0] for one in failed] == ["camvid:", "unknown"]
+    assert told[-1] == "4 named: 2 in the store, 2 left to do"
+    assert (known.store.data / "digit-scenes").is_dir()
 
 
 def test_timm_weights(launch: Launch, known: Catalog, served: tuple[str, dict[str, bytes]]) -> None:

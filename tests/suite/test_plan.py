@@ -46,6 +46,9 @@ def test_a_named_model_that_no_task_takes_is_refused(with_maps: Catalog) -> None
     with_maps.tasks["dense"] = replace(with_maps.tasks["dense"], maps="pyramid")
     with pytest.raises(Refusal, match="gives maps of stride 14, and a pyramid takes powers of 2"):
         planned(with_maps, tasks="dense", models="timm:vit_small_patch14_dinov2")
+    with_maps.tasks["dense"] = replace(with_maps.tasks["dense"], maps="stages")
+    with pytest.raises(Refusal, match="gives maps of stride 16, and a ResNet's four stages are 4, 8, 16 and 32"):
+        planned(with_maps, tasks="dense", models="random_vit_b_16")
     with pytest.raises(Refusal, match=r"its architecture \(timm:mixer_s16_224\) gives no feature maps"):
         planned(with_maps, tasks="dense", models="timm:mixer_s16_224")
 
