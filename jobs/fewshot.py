@@ -17,14 +17,12 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     splits = [workspace.features(cell, name) for name in workspace.index(cell.dataset).splits]
     rows, labels = Rows(*((split.x, None) for split in splits)), np.concatenate([split.y for split in splits])
     counts = np.bincount(labels, minlength=cell.dataset.classes).tolist()
-    plans = {
-        shots: plan
-        for shots in s["shots"]
-        if (plan := episodes.plan(counts, shots=shots, way=s["way"], query=s["query"], min_query=s["min_query"]))
-    }
+    how = {"way": s["way"], "query": s["query"], "min_query": s["min_query"], "min_way": s.get("min_way", 2)}
+    plans = {shots: plan for shots in s["shots"] if (plan := episodes.plan(counts, shots=shots, **how))}
     if not plans:
+        least = min(s["shots"]) + s["min_query"]
         raise BadData(
-            f"{cell.dataset.name}: few-shot needs 2 classes with {min(s['shots']) + s['min_query']} images each; "
+            f"{cell.dataset.name}: few-shot needs {how['min_way']} classes with {least} images each; "
             f"the classes have {sorted(counts)[-3:]} images at most"
         )
     headline = s["headline_shots"] if s["headline_shots"] in plans else max(plans)

@@ -6,14 +6,14 @@ import io
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
 from jobs.lib.failure import AWAY, BadData
-from suite import adhoc, index
+from suite import adhoc, check, index, packed
 from suite.dataset import Dataset
 from suite.index import Index
 from suite.layouts import cifar, shards
@@ -34,12 +34,10 @@ class Images:
         return len(self.items)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        name, packed = index.locate(self.items[row])
-        if packed is not None and name.endswith(".tar"):
-            return np.array(opened(self.root / name, within=packed))
-        if packed is not None:
-            return _batch(self.root / name)[packed]
-        return np.array(opened(self.root / name))
+        name, within = index.locate(self.items[row])
+        if within is not None and not name.endswith(".tar"):
+            return _batch(self.root / name)[within]
+        return np.array(opened(self.root / name, within=within))
 
 
 def opened(
@@ -58,13 +56,26 @@ def size(path: Path) -> tuple[int, int]:
 def looked_at(path: Path, look: Callable[[Image.Image], Seen], within: int | None = None) -> Seen:
     """look(image) of a file, which decodes as much of it as it wants. BadData where it cannot."""
     try:
-        with Image.open(path if within is None else io.BytesIO(shards.read(path, within))) as image:
+        with _file(path, within) as file, Image.open(file) as image:
             return look(image)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in AWAY:
             raise
         which = "" if within is None else f", its image {within},"
         raise BadData(f"{path}{which} cannot be decoded: {error}") from error
+
+
+def _file(path: Path, within: int | None) -> BinaryIO:
+    """A file, the one of a number in a shard, or one whose folder is not there but packed."""
+    if within is not None:
+        return io.BytesIO(shards.read(path, within))
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        held = packed.read(path)
+        if held is None:
+            raise
+        return io.BytesIO(held)
 
 
 def _shown_size(image: Image.Image) -> tuple[int, int]:
@@ -74,16 +85,12 @@ def _shown_size(image: Image.Image) -> tuple[int, int]:
 
 def read_index(dataset: Dataset, root: Path) -> Index:
     """The index of a dataset, checked against its entry: kind, classes, counts, and digest where there is one."""
-    found = adhoc.layout(dataset.layout).index(root)
-    counts = {split: len(rows.items) for split, rows in found.splits.items()}
-    told = {"kind": dataset.kind, "classes": dataset.classes, "images": dict(dataset.counts)}
-    seen = {"kind": found.kind, "classes": len(found.classes), "images": counts}
-    for what, expected in told.items():
-        if seen[what] != expected:
-            raise BadData(
-                f"{dataset.name}: {root} has {what} {seen[what]}, but the dataset has {expected}; "
-                f"complete it, or measure on it as it is with --datasets {dataset.layout}:{root}"
-            )
+    found = adhoc.read(dataset.layout, root)
+    if odd := check.differences(dataset, found):
+        raise BadData(
+            f"{dataset.name}: {root} {odd[0]}; "
+            f"complete it, or measure on it as it is with --datasets {dataset.layout}:{root}"
+        )
     if dataset.digest and dataset.digest != index.digest(found, root):
         raise BadData(f"{dataset.name}: files of {root} changed since the grid was planned; run the grid again")
     return found
