@@ -10,8 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -165,7 +164,7 @@ def verify_command(names: tuple[str, ...], datasets: str | None, decode: bool) -
 
     cluster, known = setup()
     if datasets is None:
-        fine = [_look(cluster, known, name, decode) for name in _data_sets(names, known)]  # all of them
+        fine = [_look(cluster, known, name, decode) for name in plan.data_sets(names, known)]  # all of them
         sys.exit(not all(fine))
     if decode:
         raise Refusal("--decode is for data sets: name these in the place of models, without --datasets")
@@ -198,7 +197,7 @@ def status_command(patterns: tuple[str, ...], watch: bool) -> None:
         _tend(known, now, look)
         return status.chosen(now, patterns)
 
-    now = live.watch(_console(), see, _reasons) if watch else see()
+    now = live.watch(_console(), see, show.reasons) if watch else see()
     _console().print(show.states({key: state.name for key, state in now.items()}))
     _tell(now)
     sys.exit(any(state.name == "failed" for state in now.values()))
@@ -259,7 +258,7 @@ def fetch_command(names: tuple[str, ...], mirror: Path | None, given: Path | Non
     ssl-transfer, trex, imagenet21k-p, openmixup), of data sets, patterns, timm:NAME?pretrained. A data set's own folder
     is linked, not copied. One failure doesn't stop the others."""
     from slurm.convert import convert
-    from suite import fetch
+    from suite import fetch, live
 
     cluster, known = setup()
     wanted = fetch.names(names, known)
@@ -267,7 +266,7 @@ def fetch_command(names: tuple[str, ...], mirror: Path | None, given: Path | Non
         raise Refusal(f"--from {given} is one model's file, or data sets: it goes with these names, without --mirror")
     if mirror and not mirror.is_dir():
         raise Refusal(f"--mirror {mirror}: no such folder")
-    with _bars("bytes") as (line, tell):
+    with live.bars("bytes") as (line, tell):
         how = fetch.How(partial(convert, cluster, known.store), mirror, given, tell, keep)
         failed = list(fetch.each(wanted, known, line, how))
     if failed:
@@ -282,11 +281,11 @@ def fetch_command(names: tuple[str, ...], mirror: Path | None, given: Path | Non
 def pack_command(names: tuple[str, ...], shard_mb: int, squashfs: bool) -> None:
     """Write the files of data sets into a few large ones beside their folders: tar shards, which WebDataset reads too,
     and from which everything here reads once the folder is not there any more."""
-    from suite import adhoc, pack, squash
+    from suite import adhoc, live, pack, squash
 
     known = setup()[1]
-    with _bars("bytes") as (line, tell):
-        for name in _data_sets(names, known):
+    with live.bars("bytes") as (line, tell):
+        for name in plan.data_sets(names, known):
             place = adhoc.place(name, known)
             with line(name) as progress:
                 tell(squash.squash(place, progress) if squashfs else pack.pack(place, shard_mb, progress))
@@ -363,16 +362,16 @@ def build_command(names: tuple[str, ...], runtime: str, base: str, given: tuple[
 @somewhere
 def pull_command(names: tuple[str, ...], source: str, runtime: str) -> None:
     """Bring published images into the store, from --from or from where the cluster's entry says."""
-    from slurm.build import usable
+    from slurm import build
 
     cluster, known = setup()
-    runtime = usable(cluster, runtime)
+    runtime = build.usable(cluster, runtime)
     if source and len(names) > 1:
         raise Refusal(f"--from {source} is one image, and {len(names)} are named")
     if not (source or cluster.images):
         raise Refusal("no place is known to pull from: --from, or `images` in the cluster's entry; or: launch.py build")
     for name in names:
-        from_ = source or _published(cluster, image.find(name))
+        from_ = source or build.published(cluster, image.find(name))
         _make("pull", known.store, name, runtime, source=from_, again=bool(source))
 
 
@@ -427,19 +426,12 @@ def doctor_command() -> None:
 
 def _get(cluster: Cluster, store: Store, name: str) -> None:
     """An image as the cluster's entry says: pulled from where it is published, or else built."""
-    from slurm.build import BUILDERS, usable
+    from slurm import build
 
     if cluster.images:
-        _make("pull", store, name, cluster.runtime, source=_published(cluster, name), again=False)
+        _make("pull", store, name, cluster.runtime, source=build.published(cluster, name), again=False)
     else:
-        _make("build", store, name, usable(cluster, "", BUILDERS), base=cluster.base)
-
-
-def _published(cluster: Cluster, name: str) -> str:
-    try:
-        return cluster.images.format(image=name, recipe=image.recipe(name))
-    except (KeyError, IndexError, ValueError):
-        raise Refusal(f"images={cluster.images!r} of {cluster.name}: it takes {{image}} and {{recipe}}") from None
+        _make("build", store, name, build.usable(cluster, "", build.BUILDERS), base=cluster.base)
 
 
 def _make(how: str, store: Store, name: str, runtime: str, **more: Any) -> None:
@@ -482,94 +474,36 @@ def _run(
     shown: bool = True,
 ) -> tuple[list[Cell], bool]:
     """Submits what is missing of a grid: its cells, and whether anything is wrong with them."""
-    from slurm import preview, status, work
-    from suite import attempt, fetch
+    from slurm import send, status
+    from suite import attempt
 
-    if not dry:
-        named = {*asked.datasets, *(model.partition("@")[2].partition("~")[0] for model in asked.models)}
-        for name in sorted(named.intersection(fetch.EMBEDDED)):
-            fetch.EMBEDDED[name](known.store.data / known.datasets[name].path)
-    planned = plan.plan(asked, known, every_model=every)
-    look = status.Look()
-    if build and cluster.runtime and not dry:
-        before = status.states(known, [cell.key for cell in planned.cells], look=look)
-        for name in sorted({cell.task.image for cell in planned.cells if before[cell.key].name != "done"}):
-            _get(cluster, known.store, name)
-    # Two grids at once: the second sees what the first has sent.
-    with nullcontext() if dry else lock(known.store.logs / ".submitting"):
-        now = status.states(known, [cell.key for cell in planned.cells], look=look)
-        again = {"absent", "failed", "blocked"} | ({"stale"} if stale else set())
-        todo = [cell for cell in planned.cells if now[cell.key].name in again]
-        why = work.blocked(cluster, known.store, todo)
-        blocked = [cell for cell in todo if cell.key in why]
-        now |= {key: status.State("blocked", told["message"]) for key, told in why.items()}
-        optional = {key for key, told in why.items() if told["kind"] == attempt.NO_PACKAGE}
-        if not lenient or len(optional) == len(planned.cells):
-            optional = set()  # these are what was asked for
-        todo = [cell for cell in todo if cell.key not in why]
-        made = work.Work.asked(cluster, known.store, todo, among=planned.cells, dry=dry)
-        summary = preview.summary(planned, now, made)
-        for line in [*summary, *work.reasons(why), *work.outdated(cluster, known.store, todo)]:
-            click.echo(line)
-        if dry:
-            click.echo("\n".join(preview.details(cluster, known.store, planned, now, made)))
-        else:
-            known.record([*todo, *blocked])
-            work.block(known.store, why)
-        if todo and not dry:
-            from slurm.submit import submit
-
-            sent = submit(cluster, known.store, made, asked=True)
-            click.echo(f"submitted {len(todo)} cells as {sent.folder.name}; see: launch.py status")
-    wrong = bool(planned.bad or why.keys() - optional)
+    get = partial(_get, cluster, known.store) if build and cluster.runtime and not dry else None
+    sent = send.send(cluster, known, asked, click.echo, every=every, stale=stale, dry=dry, get=get)
+    optional = {key for key, told in sent.blocked.items() if told["kind"] == attempt.NO_PACKAGE}
+    if not lenient or len(optional) == len(sent.cells):
+        optional = set()  # these are what was asked for
+    wrong = bool(sent.bad or sent.blocked.keys() - optional)
     if wait and not dry:
-        wrong = _wait(known, planned.cells, optional, shown=shown) or wrong
+        wrong = _wait(known, sent.cells, optional, shown=shown) or wrong
     elif not dry:
-        _tend(known, now, status.Look())
-    return planned.cells, wrong
-
-
-def _data_sets(names: Sequence[str], known: Catalog) -> list[str]:
-    """The data sets that are named, a pattern being those in the store that it fits. Refusal of a model."""
-    from fnmatch import filter as fitting
-
-    here = [one.name for one in known.datasets.values() if not plan.missing_data(one, known)]
-    if models := [name for name in names if name in known.models]:
-        raise Refusal(f"{models[0]} is a model, which is verified on labelled images: name them with --datasets")
-    return list(dict.fromkeys(one for name in names for one in (fitting(here, name) or [name])))
+        _tend(known, sent.states, status.Look())
+    return sent.cells, wrong
 
 
 def _look(cluster: Cluster, known: Catalog, name: str, decode: bool) -> bool:
     """Tells what is to be said of a data set; whether nothing is amiss."""
     from slurm.check import check as opened
-    from suite import adhoc, check, show
+    from suite import adhoc, check, live, show
 
     place = adhoc.place(name, known)
     if place.published and (absent := plan.missing_data(place.published, known)) and not place.root.is_dir():
         raise Refusal(absent)
     found = check.look(place)
-    with _bars("images") as (line, tell), line(name) as progress:
+    with live.bars("images") as (line, tell), line(name) as progress:
         tell("\n".join(show.looked(name, place.root, found)))
         images = opened(cluster, known.store, place.layout, place.root, progress, decode=decode)
         tell(show.opened(images, decode))
     return not found.faults and not images["faults"]
-
-
-@contextmanager
-def _bars(unit: str) -> Iterator[tuple[Callable[[str], AbstractContextManager[Callable[[int, int], None]]], Any]]:
-    """A line for each name, which shows how far it is in bytes or in images; and what prints a line above it."""
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TransferSpeedColumn
-
-    columns = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
-    with Progress("{task.description}", BarColumn(), *columns) as bar:
-
-        @contextmanager
-        def line(name: str) -> Iterator[Callable[[int, int], None]]:
-            own = bar.add_task(name, total=None)
-            yield lambda done, size: bar.update(own, completed=done, total=size or None)
-            bar.remove_task(own)
-
-        yield line, partial(bar.console.print, soft_wrap=True, markup=False, highlight=False)
 
 
 def _wait(known: Catalog, cells: Sequence[Cell], optional: Collection[str], *, shown: bool) -> bool:
@@ -606,20 +540,10 @@ def _tend(known: Catalog, now: dict[str, State], look: Look) -> None:
 
 
 def _tell(now: Mapping[str, State]) -> None:
-    for line in _reasons(now):
+    from suite import show
+
+    for line in show.reasons(now):
         _console().print(line, highlight=False, soft_wrap=True, emoji=False)
-
-
-def _reasons(now: Mapping[str, State], most: int = 20) -> list[str]:
-    """A line for every cell that is neither done nor on its way, the first `most` of them."""
-    from rich.markup import escape
-
-    from suite.show import COLOURS
-
-    told = [(key, state) for key, state in now.items() if state.past or (state.reason and state.name != "queued")]
-    lines = [f"[{COLOURS[state.name]}]{state.name}[/] {key}: {escape(state.told)}" for key, state in told[:most]]
-    more = f"... and {len(told) - most} more: launch.py gather lists them in missing.csv"
-    return [*lines, *([more] if len(told) > most else [])]
 
 
 def _console() -> Console:

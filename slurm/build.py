@@ -36,6 +36,14 @@ def usable(cluster: Cluster, asked: str, among: Sequence[str] = tuple(FORMATS)) 
     return runtime
 
 
+def published(cluster: Cluster, name: str) -> str:
+    """Where the cluster's entry says that an image was published; Refusal where it cannot be read."""
+    try:
+        return cluster.images.format(image=name, recipe=image.recipe(name))
+    except (KeyError, IndexError, ValueError):
+        raise Refusal(f"images={cluster.images!r} of {cluster.name}: it takes {{image}} and {{recipe}}") from None
+
+
 def build(
     store: Store, name: str, runtime: str, tell: Tell, *, base: str = "", arguments: Mapping[str, str] = NONE
 ) -> tuple[Image, bool]:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 
 from suite import show
 
@@ -70,3 +79,18 @@ def watch(
             named = {key: state.name for key, state in now.items()}
             shown.update(Group(show.states(named), *reasons(now)), refresh=True)
     return now or {}
+
+
+@contextmanager
+def bars(unit: str) -> Iterator[tuple[Callable[[str], AbstractContextManager[Callable[[int, int], None]]], Any]]:
+    """A line for each name, which shows how far it is in bytes or in images; and what prints a line above it."""
+    columns = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]
+    with Progress("{task.description}", BarColumn(), *columns) as bar:
+
+        @contextmanager
+        def line(name: str) -> Iterator[Callable[[int, int], None]]:
+            own = bar.add_task(name, total=None)
+            yield lambda done, size: bar.update(own, completed=done, total=size or None)
+            bar.remove_task(own)
+
+        yield line, partial(bar.console.print, soft_wrap=True, markup=False, highlight=False)

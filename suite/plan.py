@@ -197,6 +197,14 @@ def missing_data(dataset: Dataset, known: Catalog) -> str:
     return ""
 
 
+def data_sets(names: Sequence[str], known: Catalog) -> list[str]:
+    """The data sets that are named, a pattern being those in the store that it fits. Refusal of a model."""
+    here = [one.name for one in known.datasets.values() if not missing_data(one, known)]
+    if models := [name for name in names if name in known.models]:
+        raise Refusal(f"{models[0]} is a model, which is verified on labelled images: name them with --datasets")
+    return list(dict.fromkeys(one for name in names for one in (fnmatch.filter(here, name) or [name])))
+
+
 def merged(study: Grid | None, given: Grid) -> Grid:
     """A study, with what was given on the command line in place of its own."""
     own = study or Grid()

@@ -35,6 +35,14 @@ def states(named: Mapping[str, str]) -> Table:
     return table
 
 
+def reasons(now: Mapping[str, Any], most: int = 20) -> list[str]:
+    """A line for every cell that is neither done nor on its way, the first `most` of them."""
+    told = [(key, state) for key, state in now.items() if state.past or (state.reason and state.name != "queued")]
+    lines = [f"[{COLOURS[state.name]}]{state.name}[/] {key}: {escape(state.told)}" for key, state in told[:most]]
+    more = f"... and {len(told) - most} more: launch.py gather lists them in missing.csv"
+    return [*lines, *([more] if len(told) > most else [])]
+
+
 def headlines(
     values: Mapping[Place, float], models: Sequence[str], rest: Mapping[Place, str] | None = None
 ) -> Iterator[Table]:
