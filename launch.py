@@ -292,9 +292,16 @@ def pack_command(names: tuple[str, ...], shard_mb: int, squashfs: bool) -> None:
 
 
 @main.command("levels")
-@click.argument("root", type=click.Path(path_type=Path))
-@click.option("--is-a", required=True, type=click.Path(path_type=Path), help="PARENT CHILD lines: ImageNet has them.")
-@click.option("--seen", required=True, type=click.Path(path_type=Path), help="A list of concepts, or their folders.")
+@click.argument("root", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--is-a",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PARENT CHILD lines: ImageNet has them.",
+)
+@click.option(
+    "--seen", required=True, type=click.Path(exists=True, path_type=Path), help="A list of concepts, or their folders."
+)
 @click.option("--without", default="", metavar="A,B", help="Concepts to leave out, with all kinds of them.")
 @click.option("--levels", "count", default=5, type=click.IntRange(1, 9), show_default=True)
 @click.option("--concepts", "size", default=1000, type=click.IntRange(2), show_default=True, help="In each level.")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from jobs.lib import neighbours, score
 from jobs.lib.features import Features
-from jobs.lib.rows import Rows
 from jobs.lib.workspace import Workspace
 from suite.cell import Cell
 from suite.result import Outcome
@@ -33,9 +31,7 @@ def voted(
     cell: Cell, workspace: Workspace, ks: Sequence[int], temperature: float
 ) -> tuple[dict[int, Tensor], Features, int]:
     """Votes for each k, images x classes, on the test images; their features; and how many images are the bank."""
-    official = workspace.index(cell.dataset).splits
-    splits = [workspace.features(cell, name) for name in ("train", "val") if name in official]
-    bank, labels = Rows(*((split.x, None) for split in splits)), np.concatenate([split.y for split in splits])
+    bank, labels = workspace.trainval(cell)
     test = workspace.features(cell, "test")
     classes = cell.dataset.classes
     votes = neighbours.predict(bank, labels, test.x, classes, ks, temperature, device=workspace.device)

@@ -6,7 +6,6 @@ passes over the features than one after another.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from suite.result import Metric, Outcome
 
 def run(cell: Cell, workspace: Workspace) -> Outcome:
     s, classes = cell.task.settings, cell.dataset.classes
-    both, labels = trainval(cell, workspace)
+    both, labels = workspace.trainval(cell)
     kept, held = seeds.holdout(labels, s["holdout"], cell.seed)
     train, val = both.subset(kept), both.subset(held)
     x, x_val = train.normalised(s["features"]), val.normalised(s["features"], like=train)
@@ -48,13 +47,6 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
         "extraction": test.manifest,
     }
     return Outcome(found, {"C": C}, details)
-
-
-def trainval(cell: Cell, workspace: Workspace) -> tuple[Rows, np.ndarray]:
-    """(features, labels) of all that is not test: train, and the official validation images where there are some."""
-    names = [name for name in ("train", "val") if name in workspace.index(cell.dataset).splits]
-    splits = [workspace.features(cell, name) for name in names]
-    return Rows(*((split.x, None) for split in splits)), np.concatenate([split.y for split in splits])
 
 
 def searching(cell: Cell, space: dict[str, tuple[float, float]], *purpose: object) -> Search:

@@ -75,6 +75,11 @@ class Probe:
         self.own = self.ranks.part(range(batch))  # this rank's places in every batch
         if not self.own:
             raise BadTask(f"{cell.task.label}: a batch of {batch} is too small for {self.ranks.count} ranks")
+        if batch > len(train):
+            raise BadTask(
+                f"{cell.task.label}: a batch of {batch} is more than the {len(train)} images of {cell.dataset.name}, "
+                "and its schedule counts epochs; take a task with smaller batches"
+            )
         self.network = workspace.backbone(cell.model).network
         self.names, self.dimensions = ("",), (cell.model.dimension,)
         if self.settings["layers"] == "all":

@@ -21,7 +21,7 @@ from jobs.lib.heads import Feed, Heads
 from jobs.lib.interrupt import Interrupted
 from jobs.lib.rows import Rows
 from jobs.lib.workspace import Workspace
-from jobs.linear_search import accuracies, searching, trainval
+from jobs.linear_search import accuracies, searching
 from suite import entry, result
 from suite.cell import Cell
 from suite.result import Metric, Outcome
@@ -92,7 +92,7 @@ class Trainer:
 
 
 def run(cell: Cell, workspace: Workspace) -> Outcome:
-    (rows, labels), test = trainval(cell, workspace), workspace.features(cell, "test")
+    (rows, labels), test = workspace.trainval(cell), workspace.features(cell, "test")
     kept, held = seeds.holdout(labels, cell.task.settings["holdout"], cell.seed)
     wanted, left_out = affordable(cell, labels[kept])
     with interrupt.deferred():  # from here on it leaves between two steps
@@ -114,7 +114,8 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
         "trials": told["trials"],
         "left_out": left_out,
         "shuffled": "in blocks" if trainer.in_blocks else "whole",
-        "images": {"train": len(kept), "val": len(held), "test": len(test.y)},
+        "images": {"train": len(kept), "val": len(held), "refit": len(labels), "test": len(test.y)},
+        "images_drawn": {shots: shots * len(np.unique(labels)) for shots in wanted if shots},
         "extraction": test.manifest,
     }
     return Outcome(metrics, told["chosen"], details)

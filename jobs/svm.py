@@ -36,8 +36,9 @@ class Side:
 
 def run(cell: Cell, workspace: Workspace) -> Outcome:
     s = cell.task.settings
-    network, columns = layers.flat(workspace.backbone(cell.model))
     official = workspace.index(cell.dataset).splits
+    _require_small(cell, {name: len(split.items) for name, split in official.items()})
+    network, columns = layers.flat(workspace.backbone(cell.model))
     train = _side(cell, workspace, network, [name for name in ("train", "val") if name in official])
     test = _side(cell, workspace, network, ["test"])
     use = {name: at for name, at in zip(layers.NAMES, columns, strict=True) if name in s["layers"]}
@@ -46,6 +47,18 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     images["ignored"] = int(test.labels.difficult.sum())
     details = {**outcome.details, "images": images, "extraction": test.splits[0].manifest}
     return Outcome(outcome.metrics, outcome.settings, details)
+
+
+def _require_small(cell: Cell, counts: Mapping[str, int]) -> None:
+    """BadTask for a data set that does not go into memory, before its features are extracted."""
+    s, test = cell.task.settings, counts["test"]
+    train = sum(counts.values()) - test
+    if "shots" in s and train * (train + test) > LARGEST:
+        raise BadTask(
+            f"{cell.dataset.name}: {train} training images are too many for low-shot SVMs, which keep all pairs"
+        )
+    if train * cell.dataset.classes * s.get("folds", 1) > LARGEST // 10:
+        raise BadTask(f"{cell.dataset.name}: {train} images x {cell.dataset.classes} classes are too many for SVMs")
 
 
 def _side(cell: Cell, workspace: Workspace, network: Backbone, names: Sequence[str]) -> Side:
@@ -129,9 +142,7 @@ def _measured(name: str, scores: Tensor, test: Side, cell: Cell) -> Metric:
 def low_shot(cell: Cell, workspace: Workspace, train: Side, test: Side, use: dict[str, slice]) -> Outcome:
     """SVMs on k images of each class, several times; the cost for each k, and the layer, are chosen on the training
     images that were not drawn or, as published, on the test images."""
-    s, count = cell.task.settings, len(train.labels.there)
-    if count * (count + len(test.labels.there)) > LARGEST:
-        raise BadTask(f"{cell.dataset.name}: {count} images are too many for low-shot SVMs; take svm")
+    s = cell.task.settings
     rows = _draws(train.labels, s, cell.seed)
     tables: dict[str, dict[int, Table]] = {}
     for name, columns in use.items():
@@ -141,7 +152,8 @@ def low_shot(cell: Cell, workspace: Workspace, train: Side, test: Side, use: dic
         told = ", ".join(f"{k}: {table.value:.4f}" for k, table in tables[name].items())
         print(f"svm: {name}: mAP by shots on {s['chosen_on']}: {told}", flush=True)
     layer = max(tables, key=lambda name: sum(table.value for table in tables[name].values()))
-    found = [_mean(f"map_{k}shot", table.tested, k == s["headline_shots"]) for k, table in tables[layer].items()]
+    tested, headline = len(test.labels.there), s["headline_shots"]
+    found = [_mean(f"map_{k}shot", table.tested, tested, k == headline) for k, table in tables[layer].items()]
     details = {
         "layers": {name: {k: _told(table) for k, table in held.items()} for name, held in tables.items()},
         "images_given": {k: _given(train.labels, rows[k][0]) for k in rows},
@@ -199,8 +211,9 @@ def _told(table: Table) -> dict[str, Any]:
     return {**spread, "std": float(tested.std(correction=0)), "cost": table.cost, "chosen_by": table.value}
 
 
-def _mean(name: str, tested: Tensor, headline: bool) -> Metric:
-    """Mean over the samples, with Student's interval for it, which tells nothing of other test images."""
+def _mean(name: str, tested: Tensor, images: int, headline: bool) -> Metric:
+    """Mean over the samples, each on all test `images`, with Student's interval for it: it is about other samples, not
+    about other test images."""
     n, mean = len(tested), float(tested.mean())
     half = float(stdtrit(n - 1, 0.975) * tested.std() / n**0.5) if n > 1 else 0.0
-    return Metric(name, mean, mean - half, mean + half, n, headline)
+    return Metric(name, mean, mean - half, mean + half, images, headline)

@@ -40,10 +40,9 @@ def send(
 ) -> Sent:
     """Submits what is missing of a grid; `every` model of the store, `stale` results again. What is done, or, with
     `dry`, would be done, is told. `get` brings an image that cells need, by its name. Refusal on bad input."""
-    if not dry:
-        named = {*asked.datasets, *(model.partition("@")[2].partition("~")[0] for model in asked.models)}
-        for name in sorted(named.intersection(fetch.EMBEDDED)):
-            fetch.EMBEDDED[name](known.store.data / known.datasets[name].path)
+    named = {*asked.datasets, *(model.partition("@")[2].partition("~")[0] for model in asked.models)}
+    for name in sorted(named.intersection(fetch.EMBEDDED)):
+        fetch.EMBEDDED[name](known.store.data / known.datasets[name].path)
     planned, look = plan.plan(asked, known, every_model=every), status.Look()
     keys = [cell.key for cell in planned.cells]
     if get:

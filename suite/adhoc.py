@@ -218,7 +218,7 @@ def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
     # Measured in another way, it is another data set, of another name.
     files = digest if metric in ("", usual) else entry.digest([digest, metric])
     return Dataset(
-        name=f"{entry.plain(root.name)}-{files[:8]}",
+        name="-".join(filter(None, (entry.plain(root.name), name.partition("/")[2], files[:8]))),
         kind=found.kind,
         layout=name,
         path=str(root),

@@ -78,7 +78,12 @@ def unpublished(task: Task, dataset: Dataset, model: Model) -> str:
     if dataset.name in known.get(model.name, {}):
         return ""
     what = dataset.name if model.name in known else model.name
-    return f"{task.name}: no C was published for {what}, but for {', '.join(known.get(model.name, known))}"
+    told = f"{task.name}: no C was published for {what}, but for {', '.join(known.get(model.name, known))}"
+    return (
+        f"{told}; a folder of yours becomes one of these by: launch.py fetch NAME --from PATH"
+        if dataset.digest
+        else told
+    )
 
 
 def measuring(study: Grid, tasks: Mapping[str, Task]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from suite.entry import Refusal, near
 from suite.index import folders, images, lines
-from suite.store import write_json
+from suite.store import read_json, write_json
 
 FILE = "levels.json"
 LEAST, TESTED, MOST = 782, 50, 1350  # images of a concept: so many at least, of which tested, and no more than these
@@ -142,7 +142,11 @@ def build(
 def write(
     root: Path, found: Sequence[Sequence[Concept]], *, tested: int = TESTED, most: int = MOST, seed: int = 0
 ) -> Path:
-    """Writes the levels to where suite/layouts/levels.py reads them; it draws the images of each concept, too."""
+    """Writes the levels to where suite/layouts/levels.py reads them; it draws the images of each concept, too. Refusal
+    where other ones are there."""
     made: dict[str, Any] = {"seed": seed, "tested": tested, "most": most}
-    write_json(root / FILE, made | {"levels": [[asdict(one) for one in level] for level in found]})
+    made["levels"] = [[asdict(one) for one in level] for level in found]
+    if read_json(root / FILE) not in (None, made):
+        raise Refusal(f"{root / FILE}: other levels are there, which results may be of; move that file away")
+    write_json(root / FILE, made)
     return root / FILE

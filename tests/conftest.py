@@ -19,6 +19,7 @@ from suite.store import Store
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
 
+BEDS = ("tests/slurm/", "tests/containers/")
 Launch = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -27,11 +28,17 @@ class Apart(LoadScopeScheduling):
     it waits a lot, and meanwhile the other process of `make test` computes."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "testbeds" if nodeid.startswith(("tests/slurm/", "tests/containers/")) else nodeid
+        return "testbeds" if nodeid.startswith(BEDS) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Apart:
     return Apart(config, log)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What computes gives way to the tests that have Slurm and the engines, which are one long row."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(BEDS) and os.nice(0) == 0:
+        os.nice(10)
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from suite import entry
 from suite.store import lock, read_json, write_json
 
 SHARD = 1024
+LOST = 1e-2  # of a row's length, at most, by being kept as float16
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,10 @@ def extract(at: Path, backbone: Backbone, images: Images, precision: str, loader
     rows = _open(partial, images, backbone.model.dimension, precision, begun=progress["rows"] > 0)
     clock = Clock(loader, progress["seconds"], progress["waiting"])
     done, begun = progress["rows"], progress["rows"]
-    for block in _shards(_run(backbone, images, done, precision, loader, batch)):
+    for block in _shards(_run(backbone, images, done, loader, batch)):
         if not np.isfinite(block).all():
             raise Diverged(f"{backbone.model.name} gives features that are not finite, near {images.items[done]}")
-        rows[done : done + len(block)] = block
+        rows[done : done + len(block)] = _fitted(block, precision, backbone.model.name)
         rows.flush()
         done += len(block)
         write_json(partial / "progress.json", {"rows": done, **clock.read()})
@@ -111,20 +112,30 @@ def _open(partial: Path, images: Images, dimension: int, precision: str, *, begu
     return rows
 
 
-def _run(
-    backbone: Backbone, images: Images, start: int, precision: str, loader: Loader, batch: int
-) -> Iterator[np.ndarray]:
-    """Features of one batch after another; images are decoded in threads while the network works."""
+def _fitted(block: np.ndarray, precision: str, name: str) -> np.ndarray:
+    """Features as they are kept. Diverged where a row does not survive that: float16 ends at 65,504 and 6e-8."""
+    with np.errstate(over="ignore"):
+        made = block.astype(precision, copy=False)
+    if precision != "float32":
+        whole = np.linalg.norm(block, axis=1)
+        off = np.linalg.norm(made.astype(np.float32) - block, axis=1)
+        if not (off <= LOST * whole).all():
+            raise Diverged(
+                f"{name} gives features from {np.abs(block).min():.2g} to {np.abs(block).max():.2g}, which {precision} "
+                "does not hold; take a task that keeps float32, such as its -paper form"
+            )
+    return made
+
+
+def _run(backbone: Backbone, images: Images, start: int, loader: Loader, batch: int) -> Iterator[np.ndarray]:
+    """Features of one batch after another, float32; images are decoded in threads while the network works."""
     device, made_by = loader.device, backbone.model.input
     network = backbone.network.to(device, memory_format=torch.channels_last)
-    half = precision == "float16" and device.type == "cuda"
     with torch.inference_mode():
         for pixels in loader.batches(lambda row: prepare(images[row], made_by), range(start, len(images)), batch):
             stacked = torch.stack(pixels).contiguous(memory_format=torch.channels_last)  # while it is bytes: cheap
             x = normalise(stacked.to(device, non_blocking=True), made_by)
-            with torch.autocast("cuda", enabled=half):
-                out = network(x)
-            yield out.float().cpu().numpy().astype(precision, copy=False)
+            yield network(x).float().cpu().numpy()
 
 
 def _shards(batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

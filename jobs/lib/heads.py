@@ -62,7 +62,7 @@ class Feed:
         self.in_blocks = fitting < len(rows)
         self.window = max(fitting // self.batch, 1) * self.batch if self.in_blocks else len(rows)
         size = min(self.window, len(rows)) * rows.shape[1] * dtype.itemsize
-        roomy = device.type == "cuda" and not self.in_blocks and size <= torch.cuda.mem_get_info(device)[0] // 2
+        roomy = device.type == "cuda" and not self.in_blocks and size <= _free(device) // 2
         shape = (min(self.window, len(rows)), rows.shape[1])
         self.kept = torch.empty(shape, dtype=dtype, device=device if roomy else "cpu")
         self.held = np.empty(0, int)  # row numbers of those kept, ascending
@@ -99,6 +99,12 @@ class Feed:
             part = wanted[start : start + CHUNK]
             self.kept[start : start + len(part)] = torch.from_numpy(self.rows[part])
         self.held = wanted
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that a GPU has for tensors, those that torch keeps for later included."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + kept)
 
 
 class Heads:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from jobs.lib import backbone, features, images, inside, machine
@@ -17,6 +18,7 @@ from jobs.lib.features import Features
 from jobs.lib.images import Images
 from jobs.lib.loader import Loader
 from jobs.lib.ranks import Ranks
+from jobs.lib.rows import Rows
 from suite import index
 from suite.cell import Cell
 from suite.dataset import Dataset
@@ -78,6 +80,12 @@ class Workspace:
         files = self._files(cell.dataset)
         at = features.folder(self.store.features, network, cell.dataset.name, files, precision, self.recipe)
         return features.get(at / split, network, self.images(cell.dataset, split), precision, self.loader, BATCH)
+
+    def trainval(self, cell: Cell) -> tuple[Rows, np.ndarray]:
+        """(features, labels) of all that is not test: train, and official validation images where there are some."""
+        names = [name for name in ("train", "val") if name in self.index(cell.dataset).splits]
+        splits = [self.features(cell, name) for name in names]
+        return Rows(*((split.x, None) for split in splits)), np.concatenate([split.y for split in splits])
 
     @cached_property
     def recipe(self) -> str:

@@ -248,5 +248,5 @@ MOCO_V3_SMALL = replace(
     ),
     pretraining="ImageNet-1K, no labels, 300 epochs",
     citation="Chen et al., An empirical study of training self-supervised vision transformers, ICCV 2021",
-    accuracy=(Accuracy(73.19, "linear", "MMSelfSup 0.x"),),
+    accuracy=(Accuracy(73.19, "linear", "OpenMixup, model zoo"),),
 )

@@ -4,7 +4,8 @@ Protocol: Ericsson et al., CVPR 2021, section 4.2 (after Snell et al., 2017): 5-
 squared Euclidean distance to the mean of the supports; all splits pooled. Two deviations, both on purpose: the image
 is made as for every other task (the paper squashes it to 257x257 first), and where a dataset has fewer than 5 classes
 or too few images for 15 queries, way and query shrink, and the metric's name and the result say so. `fewshot-paper` has
-neither: what has too few images is refused. Its episodes are drawn as ours are, not as the published ones were.
+neither: classes of too few images are left out of the episodes, and fewer than five that have enough are refused. Its
+episodes are drawn as ours are, not as the published ones were; ChestX is not brought to 256x256 first.
 """
 
 from dataclasses import replace

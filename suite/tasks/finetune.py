@@ -2,7 +2,8 @@
 
 Protocol: Ericsson et al., CVPR 2021, section 4.1: 5,000 SGD steps of 64 images, Nesterov momentum 0.9, cosine to 0,
 random resized crop and flip; 4 learning rates x 5 weight decays (divided by the learning rate, as published) chosen on
-validation data, retrained on train + validation, test touched once.
+validation data, retrained on train + validation, test touched once. Where there is no official validation split, a
+fifth of train is held out by class, drawn by the seed (published: numpy's shuffle, whatever the classes).
 """
 
 from dataclasses import replace

@@ -25,7 +25,7 @@ KNN = Task(
 CENTRE = replace(
     KNN,
     name="knn-256",
-    settings={**KNN.settings, "view": {"ratio": 256 / 224}},
+    settings={**KNN.settings, "view": {"ratio": 256 / 224, "interpolation": "bilinear"}},
     datasets=("imagenet1k",),
     source=f"{KNN.source}; MMSelfSup's k-NN benchmark",
 )

@@ -57,7 +57,7 @@ MULTIHEAD = Task(
     program="online",
     maps="stages",
     settings={**FIVE, "epochs": 90, "drops": (30, 60), "jitter": (0.4, 0.4, 0.4, 0.0), "lighting": 0.1},
-    resources=Resources(gpus=8, cpus=64, memory_gb=128, minutes=400),
+    resources=Resources(gpus=1, cpus=16, memory_gb=64, minutes=2_400),
     datasets=("imagenet1k",),
     checkpoint_seconds=300.0,
     source="Goyal et al., ICCV 2019, as OpenSelfSup and mmselfsup have it: ImageNet, five heads",
@@ -66,7 +66,7 @@ PLACES = replace(
     MULTIHEAD,
     name="linear-multihead-places",
     settings={**FIVE, "epochs": 28, "drops": (7, 14, 21), "crop_scale": ()},
-    resources=replace(MULTIHEAD.resources, minutes=200),
+    resources=replace(MULTIHEAD.resources, minutes=1_200),
     datasets=("places205",),
     source="Goyal et al., ICCV 2019, as OpenSelfSup and mmselfsup have it: Places205, five heads",
 )
@@ -74,7 +74,7 @@ INAT = replace(
     MULTIHEAD,
     name="linear-multihead-inat",
     settings={**FIVE, "epochs": 84, "drops": (24, 48, 72)},
-    resources=replace(MULTIHEAD.resources, minutes=200),
+    resources=replace(MULTIHEAD.resources, minutes=1_200),
     datasets=("inat2018",),
     source="Goyal et al., ICCV 2019, as mmselfsup has it: iNaturalist 2018, five heads",
 )

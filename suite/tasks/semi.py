@@ -33,7 +33,7 @@ SEMI_10 = Task(
         "holdout": 0.2,
         "top5": True,
     },
-    resources=Resources(gpus=4, cpus=32, memory_gb=64, minutes=300),
+    resources=Resources(gpus=1, cpus=16, memory_gb=64, minutes=900),
     datasets=("imagenet1k-10percent",),
     source="Zhan et al., OpenSelfSup, 2020, semi-supervised classification",
 )
@@ -41,7 +41,7 @@ SEMI_1 = replace(
     SEMI_10,
     name="semi-1percent",
     settings={**SEMI_10.settings, "weight_decay": 5e-4},
-    resources=replace(SEMI_10.resources, minutes=40),
+    resources=replace(SEMI_10.resources, minutes=120),
     datasets=("imagenet1k-1percent",),
 )
 SHORT = replace(

@@ -135,3 +135,15 @@ def test_a_disk_too_small_is_told_before_the_work(cell: Cell, known: Catalog, mo
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 9 * 10**5, 10**5))
     with pytest.raises(NoSpace, match=r"the features need 3\.0 MB, but .* has 0\.1 MB free"):
         Workspace(known.store).features(cell, "train")
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e6])
+def test_features_that_float16_does_not_hold_are_refused(scale: float) -> None:
+    rows = (scale * np.random.default_rng(0).random((20, 8))).astype(np.float32)
+    assert np.array_equal(features._fitted(rows, "float32", "one"), rows)
+    with pytest.raises(Diverged, match="which float16 does not hold; take a task that keeps float32"):
+        features._fitted(rows, "float16", "one")
+    fine = features._fitted(rows / np.float32(scale), "float16", "one")
+    assert fine.dtype == np.float16
+    assert np.abs(fine - rows / scale).max() < 1e-3
+    assert np.array_equal(features._fitted(np.zeros((2, 8), np.float32), "float16", "one"), np.zeros((2, 8)))

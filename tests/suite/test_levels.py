@@ -112,6 +112,9 @@ def test_levels_are_data_sets(photos: Path) -> None:
     train, test = (set(found.splits[split].items) for split in ("train", "test"))
     assert not train & test
     assert digest(found, photos) == digest(layout.index(photos), photos)
+    with pytest.raises(Refusal, match="other levels are there"):
+        levels.write(photos, made, tested=2, most=6, seed=1)
+    (photos / levels.FILE).unlink()
     levels.write(photos, made, tested=2, most=6, seed=1)
     assert set(layout.index(photos).splits["test"].items) != test
     with pytest.raises(LayoutError, match="holds the levels l1, l2"):
@@ -122,6 +125,7 @@ def test_the_test_images_do_not_depend_on_other_concepts(photos: Path) -> None:
     one = [[Concept("cat", "pug", 0.5)]]
     levels.write(photos, one, tested=3, most=8)
     alone = adhoc.layout("levels/l1").index(photos).splits["test"].items
+    (photos / levels.FILE).unlink()
     levels.write(photos, [[*one[0], Concept("beagle", "pug", 0.9)]], tested=3, most=8)
     both = adhoc.layout("levels/l1").index(photos).splits["test"].items
     assert [name for name in both if name.startswith("cat")] == alone
