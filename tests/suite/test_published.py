@@ -23,8 +23,8 @@ NO_ENTRY = {
     "mmselfsup-byol-accumulated_resnet50",
 }
 METRICS = re.compile(
-    r"top[15]|top1_k\d+|top1_feat[1-5]|map_feat[1-5]|map_best_on_test|map_\d+shot|\d-way \d+-shot|(mask_)?ap(50|75)?|miou"
-    r"|pixel_accuracy|mean_log_odds"
+    r"top[15]|top1_k\d+|top1_feat[1-5]|map|map_feat[1-5]|map_best_on_test|map_\d+shot|\d-way \d+-shot|miou"
+    r"|(mask_)?ap(50|75)?|pixel_accuracy|mean_log_odds"
 )
 STUDIES = ("cog", "trex", "ssl_transfer", "openmixup", "cog-paper", "ssl_transfer-paper", "openmixup-recipes")
 C_OF_BYOL = {"aircraft": 17783, "caltech101": 1, "cars": 316, "cifar10": 1.778, "cifar100": 1, "dtd": 1.778}
