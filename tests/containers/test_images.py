@@ -31,7 +31,7 @@ from suite.store import Store, write_json
 
 GRID = ("--tasks", "linear,knn", "--models", "pixels_8x8", "--datasets", "digits", "--wait")
 SHORT = ("--tasks", "finetune-short", "--models", "random-32px_timm-resnet10t", "--datasets", "digits", "--wait")
-PROTOCOLS = ("cog-linear-short", "trex-linear-short", "svm-short", "semi-short")
+PROTOCOLS = ("cog-linear-short", "trex-linear-short", "svm-short")
 OTHERS = ("--tasks", ",".join(PROTOCOLS), *SHORT[2:])
 CELLS = ("linear-v1/digits/pixels_8x8/0", "knn-v1/digits/pixels_8x8/0")
 SHORT_CELL = "finetune-short-v1/digits/random-32px_timm-resnet10t/0"
