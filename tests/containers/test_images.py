@@ -1,8 +1,8 @@
 """Real cells in the real `core` image, which is built here from Debian's packages: the same numbers as outside, as root
 and as an ordinary user, on this machine and as job arrays of Slurm; and what befalls them there.
 
-IMAGES=FOLDER takes images from there instead of building them; RUNTIMES=apptainer,docker,podman chooses (by default
-apptainer alone, since each build of the image takes minutes).
+IMAGES=FOLDER takes images from there instead of building them, and IMAGES=none leaves these tests out, as CI does, for
+want of time; RUNTIMES=apptainer,docker,podman chooses (by default apptainer alone, since each build takes minutes).
 """
 
 from __future__ import annotations
@@ -41,7 +41,13 @@ Entry = Callable[..., Path]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_core(testbed: Path) -> Iterator[None]:
+def wanted() -> None:
+    if os.environ.get("IMAGES") == "none":
+        pytest.skip("IMAGES=none: to build the image and run cells in it takes minutes")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core(wanted: None, testbed: Path) -> Iterator[None]:
     """As the testbed's jobs have: a sum's last digits depend on how many threads share it."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
