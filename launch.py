@@ -56,6 +56,8 @@ class Program(click.Group):
             return super().invoke(ctx)
         except Refusal as refused:
             raise Refused(str(refused)) from None
+        except BrokenPipeError:  # the reader has had enough: click ends quietly
+            raise
         except OSError as error:
             raise Refused(f"{error.filename or 'the store'}: {error.strerror or error}") from None
 
