@@ -389,15 +389,16 @@ def pull_command(names: tuple[str, ...], source: str, runtime: str) -> None:
 @somewhere
 def logs_command(key: str) -> None:
     """The log of the last job that had the cell KEY, what befell it, and why it failed if it did."""
-    from slurm.submission import places, submissions
+    from slurm import submission
     from suite import attempt
 
     store = setup()[1].store
-    last = places(submissions(store))
+    last = submission.places(submission.submissions(store))
     if key not in last:
         raise near(key, {*last, *result.keys(store.results)}, "cell")
     for log in last[key].logs(key):
-        click.echo(f"{log}:\n{log.read_text(errors='replace') if log.exists() else '(not started)'}")
+        text = log.read_text(errors="replace") if log.exists() else "(not started)"
+        click.echo(f"{log}:\n{''.join(submission.about(key, text.splitlines(keepends=True)))}")
     for entry in attempt.history(store.results / key):
         click.echo(f"{time.ctime(entry['at'])}: {entry['fault']}: {entry['did']} {entry.get('node', '')}")
     if error := attempt.error(store.results / key):

@@ -1,7 +1,8 @@
 """python -m jobs KEY [KEY ...] --store STORE: finds the cells, runs them one after another, writes their results.
 
-It ends with 0 when each cell has its result or its error, with 75 when SIGUSR2 asked it to go (the same command goes on
-from there), and with 76 when a cell failed in several ranks (its error is written; the other cells need new ranks).
+It ends with 0 when each cell has its result or its error, with 75 when SIGUSR2 asked it to go or a failure left its GPU
+unusable (the same command goes on from there), and with 76 when a cell failed in several ranks (its error is written;
+the other cells need new ranks).
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def lead(keys: Sequence[str], workspace: Workspace, commit: str) -> int:
             interrupt.check()
             with lock(workspace.store.results / key / ".lock", wait=False) as mine:
                 if mine:
-                    run(key, workspace, commit)
+                    if not run(key, workspace, commit):
+                        return interrupt.EX_TEMPFAIL
                 else:
                     print(f"{key}: another process is at it", flush=True)
         except Interrupted as left:
@@ -84,8 +86,9 @@ def follow(workspace: Workspace) -> int:
     return interrupt.EX_TEMPFAIL if gone or interrupt.asked() else 0
 
 
-def run(key: str, workspace: Workspace, commit: str) -> None:
-    """Runs one cell, unless it is done: its folder then holds a result, or an error with its kind and trace."""
+def run(key: str, workspace: Workspace, commit: str) -> bool:
+    """Runs one cell, unless it is done: its folder then holds a result, or an error with its kind and trace. Whether
+    others can run in this process."""
     folder, ranks, why = workspace.store.results / key, workspace.ranks, None
 
     def lost(rank: RankEnded) -> None:
@@ -102,6 +105,7 @@ def run(key: str, workspace: Workspace, commit: str) -> None:
             _fail(key, why, workspace, commit)
     if why and ranks.broken:
         ranks.abandon(why)
+    return why is None or ranks.count > 1 or not failure.spoils(why, workspace.device)
 
 
 def _complete(key: str, workspace: Workspace, commit: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurm.cluster import Cluster
-from suite.bundle import Ask, Bundle
+from suite.bundle import Ask, Bundle, joined
 from suite.entry import Refusal
 
 # What is asked for is a start and twice the estimate, rounded up to a power of two: a guess that is off by half ends no
@@ -52,9 +52,12 @@ def arrays(
     """
     waits = _waits(bundles, needs or {})
     if cluster.scheduler == "slurm":
-        return _slurm(cluster, bundles, waits, limits or Limits())
-    chains = [tuple(bundles[n] for n in _chain(number, waits)) for number in range(len(bundles)) if number not in waits]
-    return [Array("", bundles[0].ask, 0, _spread(chains, cluster.slots))] if bundles else []
+        found = _slurm(cluster, bundles, waits, limits or Limits())
+    else:
+        firsts = [number for number in range(len(bundles)) if number not in waits]
+        chains = [tuple(bundles[n] for n in _chain(number, waits)) for number in firsts]
+        found = [Array("", bundles[0].ask, 0, _spread(chains, cluster.slots))] if bundles else []
+    return [replace(array, tasks=tuple(tuple(joined(task)) for task in array.tasks)) for array in found]
 
 
 def limit(cluster: Cluster, task: Iterable[Bundle]) -> int:

@@ -231,6 +231,18 @@ def tail(path: Path) -> str:
         return ""
 
 
+def about(key: str, lines: Iterable[str]) -> Iterator[str]:
+    """Of a log, what is about one cell: all but what the processes that wrote it said while they were at others."""
+    others = False
+    for line in lines:
+        if line.startswith("cores: "):  # the first line of each process
+            others = False
+        elif line.endswith(": begun\n"):
+            others = line != f"{key}: begun\n"
+        if not others or line.startswith(f"{key}: "):
+            yield line
+
+
 def alive(task: Task, submission: Submission) -> bool:
     """Whether a local job still runs; one of another machine is believed for a minute after it was last heard of."""
     if submission.host != socket.gethostname():

@@ -84,5 +84,11 @@ def kind(error: BaseException) -> str:
     return "out of memory" if "can't allocate memory" in str(error) else "code"
 
 
+def spoils(error: BaseException, device: torch.device) -> bool:
+    """Whether a failure may fail what the same process does next: after a kernel that broke, CUDA refuses all others,
+    and memory that ran out is held in pieces."""
+    return device.type == "cuda" and kind(error) in ("code", KINDS[torch.OutOfMemoryError])
+
+
 def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

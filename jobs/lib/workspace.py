@@ -52,8 +52,9 @@ class Workspace:
         self._backbones: dict[str, Backbone] = {}
 
     def index(self, dataset: Dataset) -> Index:
-        """The dataset's index, checked against its entry."""
+        """The dataset's index, checked against its entry; only the last one is kept."""
         if dataset.name not in self._indices:
+            self._indices.clear()
             self._indices[dataset.name] = images.read_index(dataset, self.root(dataset))
         return self._indices[dataset.name]
 

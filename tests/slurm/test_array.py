@@ -13,7 +13,7 @@ from slurm.container import command
 from slurm.script import Script, parameters
 from slurm.submission import draft
 from suite import product
-from suite.bundle import Ask, Bundle, bundles
+from suite.bundle import MOST_CELLS, Ask, Bundle, bundles, joined
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.entry import Refusal
@@ -241,3 +241,32 @@ def test_a_users_own_file_is_a_cluster(tmp_path: Path) -> None:
         find(str(tmp_path / "other.py"))
     with pytest.raises(Refusal, match="testbed"):
         find("tesbed")
+
+
+def test_one_process_runs_what_follows_one_another_on_frozen_features(known: Catalog) -> None:
+    """Cells that train the backbone have a process of their own; order and minutes are kept."""
+    made = bundles(cells(known), lambda cell: 2.0)  # linear and knn of two seeds, two fine-tunings; of two models
+    assert [len(bundle.cells) for bundle in joined(made)] == [4, 1, 1, 4, 1, 1]
+    frozen = [bundle for bundle in made if bundle.frozen]
+    (whole,) = joined(frozen)
+    assert whole.cells == frozen[0].cells + frozen[1].cells
+    assert whole.minutes == 16.0
+
+
+def test_the_joined_ask_for_the_largest_memory_and_keep_to_their_image(known: Catalog) -> None:
+    one, other = (bundle for bundle in bundles(cells(known, "linear"), lambda cell: 1.0))
+    more = replace(other, ask=Ask(replace(other.ask.resources, memory_gb=128.0)))
+    (whole,) = joined([one, more])
+    assert whole.ask == more.ask
+    assert joined([one, replace(other, image="detection")]) == [one, replace(other, image="detection")]
+    gpus = replace(other, ask=Ask(replace(other.ask.resources, gpus=one.ask.resources.gpus + 1)))
+    assert joined([one, gpus]) == [one, gpus]
+    assert joined([one, replace(other, ask=Ask(other.ask.resources, ("n3",)))])[1].ask.avoid == ("n3",)
+    many = [replace(one, cells=one.cells * (MOST_CELLS // 4))] * 5  # two seeds: half of the most each
+    assert [len(bundle.cells) for bundle in joined(many)] == [MOST_CELLS, MOST_CELLS, MOST_CELLS // 2]
+
+
+@pytest.mark.parametrize("name", ["local", "testbed"])
+def test_the_arrays_of_every_scheduler_are_joined(name: str, known: Catalog) -> None:
+    made = arrays(replace(find(name), pack=60.0), bundles(cells(known, "linear", "knn"), lambda cell: 1.0))
+    assert [[len(bundle.cells) for bundle in task] for array in made for task in array.tasks] == [[8]]

@@ -79,6 +79,27 @@ def test_a_death_costs_one_cell(
     assert not (known.store.results / KEYS[2] / "heartbeat.json").exists()
 
 
+def test_of_a_log_a_cell_is_told_what_is_about_it() -> None:
+    """Also where a process died at another cell, and the next one went on."""
+    log = """cores: 2 may be used
+a: begun
+extracting
+a: top1 0.5000 in 3 s
+b: begun
+Segmentation fault
+cores: 2 may be used
+c: begun
+c: bad data: Traceback
+  of c
+b: another process is at it
+"""
+    told = {key: "".join(submission.about(key, log.splitlines(keepends=True))).splitlines() for key in "abc"}
+    cores = "cores: 2 may be used"
+    assert told["a"] == [cores, "a: begun", "extracting", "a: top1 0.5000 in 3 s", cores]
+    assert told["b"] == [cores, "b: begun", "Segmentation fault", cores, "b: another process is at it"]
+    assert told["c"] == [cores, cores, "c: begun", "c: bad data: Traceback", "  of c", "b: another process is at it"]
+
+
 def test_a_store_that_is_away_for_a_while_costs_nothing(
     known: Catalog, sent: Submission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
