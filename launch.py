@@ -27,7 +27,7 @@ if any(find_spec(name) is None for name in ("click", "rich", "submitit")):
 import click
 
 from slurm.cluster import Cluster, find
-from suite import catalog, grid, image, plan, result
+from suite import catalog, grid, image, missing, plan, result
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.entry import Refusal, near
@@ -171,7 +171,7 @@ def verify_command(names: tuple[str, ...], datasets: str | None, decode: bool) -
     if decode:
         raise Refusal("--decode is for data sets: name these in the place of models, without --datasets")
     wanted = fetch.names(names, known)
-    here = [name for name in wanted if name in names or not plan.missing_weights(known.model(name), known)]
+    here = [name for name in wanted if name in names or not missing.weights(known.model(name), known)]
     asked = Grid(tasks=("verify",), models=tuple(here), datasets=plan.words(datasets))
     cells, wrong = _run(cluster, known, asked, stale=True, wait=True, shown=False)
     read = [(cell, result.read(known.store.results, cell.key)) for cell in cells]
@@ -506,7 +506,7 @@ def _look(cluster: Cluster, known: Catalog, name: str, decode: bool) -> bool:
     from suite import adhoc, check, live, show
 
     place = adhoc.place(name, known)
-    if place.published and (absent := plan.missing_data(place.published, known)) and not place.root.is_dir():
+    if place.published and (absent := missing.data(place.published, known)) and not place.root.is_dir():
         raise Refusal(absent)
     found = check.look(place)
     with live.bars("images") as (line, tell), line(name) as progress:

@@ -22,13 +22,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from jobs.lib import examples, interrupt, metrics, score, seeds
 from jobs.lib.augment import random_crop
-from jobs.lib.checkpoint import Checkpoint
 from jobs.lib.examples import Examples, Order
 from jobs.lib.failure import BadTask, Diverged
 from jobs.lib.images import normalise
 from jobs.lib.interrupt import Interrupted
 from jobs.lib.workspace import Workspace
-from suite import result
 from suite.cell import Cell
 from suite.result import Metric, Outcome
 
@@ -90,9 +88,7 @@ class Trainer:
             raise BadTask(
                 f"{cell.task.label}: a batch of {self.settings['batch']} is too small for {self.ranks.count} ranks"
             )
-        software = {"recipe": workspace.recipe} if workspace.recipe else {}
-        identity = result.facts(cell) | software
-        self.checkpoint = Checkpoint(workspace.folder(cell), identity, cell.task.checkpoint_seconds)
+        self.checkpoint = workspace.checkpoint(cell)
         self.done: dict[str, float] = {}  # validation score of every finished run
         self.failed: dict[str, str] = {}  # and why those that diverged did
         # Rank 0 reads for all: another machine may still see an older file.

@@ -1,7 +1,8 @@
 """Linear probe by L-BFGS whose C is searched for: hold-out of train + validation, refitted on both, test touched once.
 
 The trials that are asked for together are solved as one path from the smallest C upwards: the same optima, in fewer
-passes over the features than one after another.
+passes over the features than one after another. Their values are kept in a checkpoint: a cell that goes on solves the
+others only, and ends with the numbers of an unbroken one.
 """
 
 from __future__ import annotations
@@ -24,11 +25,18 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     train, val = both.subset(kept), both.subset(held)
     x, x_val = train.normalised(s["features"]), val.normalised(s["features"], like=train)
     truth, passes = torch.from_numpy(labels[held]), 0
-    search = searching(cell, {"C": s["C"]})
+    search, checkpoint = searching(cell, {"C": s["C"]}), workspace.checkpoint(cell)
+    done: list[tuple[int, list[float]]] = (checkpoint.load() or {}).get("done", [])  # passes and values, by turns
+    turn = 0
     while asked := search.ask():
-        fits = logistic.path(x, labels[kept], classes, [trial["C"] for trial in asked], device=workspace.device)
-        search.tell([score.value(fit.decision(x_val).cpu(), truth, "top1") for fit in fits])
-        passes += sum(fit.iterations for fit in fits)
+        if turn == len(done):
+            fits = logistic.path(x, labels[kept], classes, [trial["C"] for trial in asked], device=workspace.device)
+            values = [score.value(fit.decision(x_val).cpu(), truth, "top1") for fit in fits]
+            done.append((sum(fit.iterations for fit in fits), values))
+            checkpoint.save({"done": done})
+        search.tell(done[turn][1])
+        passes += done[turn][0]
+        turn += 1
         best = search.best
         told = f"{len(search.trials)}/{s['trials']} trials, {passes} passes"
         print(f"{told}: C = {best.parameters['C']:g}, {best.value:.4f} on validation", flush=True)

@@ -15,14 +15,13 @@ import numpy as np
 import torch
 
 from jobs.lib import heads, interrupt, seeds
-from jobs.lib.checkpoint import Checkpoint
 from jobs.lib.failure import BadData, Diverged
 from jobs.lib.heads import Feed, Heads
 from jobs.lib.interrupt import Interrupted
 from jobs.lib.rows import Rows
 from jobs.lib.workspace import Workspace
 from jobs.linear_search import accuracies, searching
-from suite import entry, result
+from suite import entry
 from suite.cell import Cell
 from suite.result import Metric, Outcome
 
@@ -36,9 +35,7 @@ class Trainer:
 
     def __init__(self, cell: Cell, workspace: Workspace) -> None:
         self.cell, self.device, self.settings = cell, workspace.device, cell.task.settings
-        software = {"recipe": workspace.recipe} if workspace.recipe else {}
-        identity = result.facts(cell) | software
-        self.checkpoint = Checkpoint(workspace.folder(cell), identity, cell.task.checkpoint_seconds)
+        self.checkpoint = workspace.checkpoint(cell)
         found = self.checkpoint.load() or {}
         self.tried: dict[str, list[float | None]] = found.get("tried", {})  # values of a batch of trials
         self.finished: dict[int, Any] = found.get("finished", {})  # shots -> what `measured` gave, as JSON

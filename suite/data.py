@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from suite import adhoc, archive, check, download, given, merge, packed, plan
+from suite import adhoc, archive, check, download, given, merge, missing, packed
 from suite.catalog import Catalog
 from suite.dataset import Archive, Dataset
 from suite.disk import mine, writing
@@ -84,7 +84,7 @@ def _names(dataset: Dataset) -> list[str]:
 def _there(dataset: Dataset, known: Catalog) -> str:
     """A line that says where a data set is, '' where it is not there, or what was brought of it is not all."""
     root = known.store.data / dataset.path
-    if plan.missing_data(dataset, known):
+    if missing.data(dataset, known):
         return ""
     if packed.holds(root, dataset.layout):
         return f"{dataset.name}: is there, packed in {packed.folder(root)}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from suite import architecture, catalog, checkpoint, data, download, plan, png, scans, scenes
+from suite import architecture, catalog, checkpoint, data, download, missing, png, scans, scenes
 from suite.catalog import Catalog
 from suite.disk import mine
 from suite.entry import Refusal, as_json, near
@@ -141,7 +141,7 @@ def weights(model: Model, known: Catalog, progress: Progress, how: How) -> str:
         return f"{model.name} needs no weights: it is a random initialisation"
     to, origin = known.store.weights / model.weights.file, model.weights.origin
     if origin is None:
-        if absent := plan.missing_weights(model, known):
+        if absent := missing.weights(model, known):
             raise Refusal(absent)
         return f"{model.name}: is there, {to}"
     right = known.models.get(to.stem, model)  # whose file it is, though a -paper twin may have been named

@@ -5,10 +5,9 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TypeVar
 
-from suite import adhoc, architecture, grid, packed, product, result
+from suite import adhoc, architecture, grid, missing, product, result
 from suite.catalog import Catalog
 from suite.cell import Cell
 from suite.dataset import Dataset
@@ -95,7 +94,7 @@ def _with_weights(
     """The models that can be run, now or once those cells have `made` them. Refusal where one that `must` cannot, or
     none can."""
     waiting = {cell.model.name for cell in made}
-    absent = {one.name: why for one in models if one.name not in waiting and (why := missing_weights(one, known))}
+    absent = {one.name: why for one in models if one.name not in waiting and (why := missing.weights(one, known))}
     if refused := [why for name, why in absent.items() if name in must]:
         raise Refusal(refused[0])
     if absent:
@@ -127,10 +126,10 @@ def _pretraining(models: Sequence[Model], known: Catalog, *, asked: bool) -> lis
     if asked and not any(model.recipe for model in models):
         recipes = ", ".join(name for name in known.recipes if "@" not in name)
         raise Refusal(f"pretrain takes models that a recipe makes, such as {_example(known)}; recipes: {recipes}")
-    wanted = [model for model in models if model.recipe and (asked or missing_weights(model, known))]
+    wanted = [model for model in models if model.recipe and (asked or missing.weights(model, known))]
     for model in wanted:
         dataset = known.dataset(model.trained_on)
-        if absent := missing_data(dataset, known):
+        if absent := missing.data(dataset, known):
             raise Refusal(f"{model.name} is to be trained on {absent}")
         if odd := product.unfit(model, dataset):
             raise Refusal(odd)
@@ -143,7 +142,7 @@ def _pretraining(models: Sequence[Model], known: Catalog, *, asked: bool) -> lis
 def _refuse_odd_product(cell: Cell, known: Catalog) -> None:
     """Refuses weights that another recipe made than today's of that name; and those that are gone, though made."""
     found = result.read(known.store.results, cell.key)
-    gone = missing_weights(cell.model, known)
+    gone = missing.weights(cell.model, known)
     if found and gone:
         raise Refusal(gone)
     if found and found["facts"] != result.facts(cell):
@@ -158,18 +157,6 @@ def _example(known: Catalog) -> str:
     return f"{recipe.name}_{recipe.architecture.replace(':', '-')}@imagenet1k"
 
 
-def missing_weights(model: Model, known: Catalog) -> str:
-    """Why a model cannot be run now: '' where its weights are there (or where it needs none)."""
-    if model.weights is None or (known.store.weights / model.weights.file).is_file():
-        return ""
-    if model.recipe:
-        key = product.maker(model, known).key
-        return f"{model.name}: no {known.store.weights / model.weights.file}, though {key} made it; remove that result"
-    if Path(model.weights.file).is_absolute():
-        return f"{model.name}: its weights are gone from {model.weights.file}"
-    return f"{model.name}: no {known.store.weights / model.weights.file}; bring it with: launch.py fetch {model.name}"
-
-
 def no_maps(tasks: Sequence[Task], model: Model) -> str:
     """Why a model is not paired with tasks that work on feature maps."""
     names = ", ".join(task.name for task in tasks)
@@ -182,24 +169,9 @@ def no_maps(tasks: Sequence[Task], model: Model) -> str:
     return f"{of} no feature maps; those of torchvision's CNNs and most of timm's do"
 
 
-def missing_data(dataset: Dataset, known: Catalog) -> str:
-    """Why a dataset cannot be read now: '' where it is there."""
-    root = known.store.data / dataset.path
-    if packed.holds(root, dataset.layout):
-        return ""
-    if not root.is_dir():
-        return (
-            f"{dataset.name}: no folder {root}; put it there, name your own with --datasets {dataset.name}:PATH, "
-            f"or: launch.py fetch {dataset.name}"
-        )
-    if not adhoc.layout(dataset.layout).recognise(root):
-        return f"{dataset.name}: {root} does not have the layout {dataset.layout!r}"
-    return ""
-
-
 def data_sets(names: Sequence[str], known: Catalog) -> list[str]:
     """The data sets that are named, a pattern being those in the store that it fits. Refusal of a model."""
-    here = [one.name for one in known.datasets.values() if not missing_data(one, known)]
+    here = [one.name for one in known.datasets.values() if not missing.data(one, known)]
     if models := [name for name in names if name in known.models]:
         raise Refusal(f"{models[0]} is a model, which is verified on labelled images: name them with --datasets")
     return list(dict.fromkeys(one for name in names for one in (fnmatch.filter(here, name) or [name])))
@@ -247,7 +219,7 @@ def _several(texts: Iterable[str], known: Mapping[str, Noun], find: Callable[[st
 def _all_here(known: Catalog, left_out: list[str]) -> list[Model]:
     named = {**known.models, **known.recorded_models(), **known.products()}.values()
     made = [one for one in named if one.weights]
-    here = [one for one in made if not missing_weights(one, known)]
+    here = [one for one in made if not missing.weights(one, known)]
     told = {
         "models are not in the store: launch.py fetch MODEL brings one": [one.name for one in made if one not in here],
         "are random: name them to have them": [one.name for one in named if one.weights is None],
@@ -270,13 +242,13 @@ def _datasets(
                 return []
 
         named = _several(asked.datasets, known.datasets, find)
-        gone = {one.name: why for one in named if (why := missing_data(one, known))}
+        gone = {one.name: why for one in named if (why := missing.data(one, known))}
         if gone and (asked.datasets != study.datasets or len(gone) == len(named)):
             raise Refusal(next(iter(gone.values())))
         left_out += gone.values()
         return [one for one in named if one.name not in gone]
     own = {name: known.dataset(name) for task in tasks for name in task.datasets}
-    absent = {name: missing_data(one, known) for name, one in own.items()}
+    absent = {name: missing.data(one, known) for name, one in own.items()}
     left_out += [why for why in absent.values() if why]
     here = [one for name, one in own.items() if not absent[name]]
     if not here:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Column, Table
 
-from suite import adhoc, image, packed, plan
+from suite import adhoc, image, missing, packed
 from suite.catalog import Catalog
 from suite.check import Found
 from suite.index import some
@@ -143,7 +143,7 @@ def _models(known: Catalog) -> Iterable[tuple[object, ...]]:
     """`top-1` is what was published for ImageNet-1K, first of all."""
     named = {**known.models, **known.recorded_models(), **known.products()}
     for _, one in sorted(named.items()):
-        here = "random" if one.weights is None else "no" if plan.missing_weights(one, known) else "yes"
+        here = "random" if one.weights is None else "no" if missing.weights(one, known) else "yes"
         top1 = f"{one.accuracy[0].top1:g} {one.accuracy[0].by}" if one.accuracy else ""
         studies = "\n".join(one.families)
         yield one.name, one.architecture, one.dimension, one.pretraining, top1, studies, one.licence, here
@@ -162,7 +162,7 @@ def _datasets(known: Catalog) -> Iterable[tuple[object, ...]]:
     for one in known.datasets.values():
         images = ", ".join(f"{split} {n}" for split, n in one.counts.items())
         root = known.store.data / one.path
-        here = "no" if plan.missing_data(one, known) else "packed" if packed.holds(root, one.layout) else "yes"
+        here = "no" if missing.data(one, known) else "packed" if packed.holds(root, one.layout) else "yes"
         yield one.name, one.kind, one.classes, images, one.metric, here
 
 

@@ -62,18 +62,21 @@ GRID = ("grid", "--dry-run", "--datasets", "digits")
 def test_bad_input_is_refused_in_one_line(
     words: tuple[str, ...], told: list[str], launch: Launch, known: Catalog
 ) -> None:
-    ran = launch(*words)
-    assert ran.returncode == 2, ran.stdout + ran.stderr
-    last = ran.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in ran.stderr
+    last = refusal(launch, *words)
     assert all(part in last for part in told), last
     assert not known.store.logs.exists()
 
 
-def refused(launch: Launch, model: object = "pixels_8x8", data: object = "digits", task: str = "linear") -> str:
-    ran = launch("grid", "--tasks", task, "--models", model, "--datasets", data)
+def refusal(launch: Launch, *words: object) -> str:
+    """The last line of what a command says that has to be refused, without a trace."""
+    ran = launch(*words)
     assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
     return ran.stderr.strip().splitlines()[-1]
+
+
+def refused(launch: Launch, model: object = "pixels_8x8", data: object = "digits", task: str = "linear") -> str:
+    return refusal(launch, "grid", "--tasks", task, "--models", model, "--datasets", data)
 
 
 def test_checkpoints_are_looked_into_before_the_queue(
@@ -304,10 +307,7 @@ def test_a_folder_of_the_users_is_linked_and_looked_at(launch: Launch, known: Ca
 def test_data_sets_are_refused_in_one_line(
     words: tuple[str, ...], told: list[str], launch: Launch, known: Catalog
 ) -> None:
-    ran = launch(*words)
-    assert ran.returncode == 2, ran.stdout + ran.stderr
-    last = ran.stderr.strip().splitlines()[-1]
-    assert "Traceback" not in ran.stderr
+    last = refusal(launch, *words)
     assert all(part in last for part in told), last
 
 

@@ -10,12 +10,10 @@ from typing import Any, Protocol
 import torch
 
 from jobs.lib import interrupt
-from jobs.lib.checkpoint import Checkpoint
 from jobs.lib.failure import Diverged
 from jobs.lib.interrupt import Interrupted
 from jobs.lib.loader import Clock
 from jobs.lib.workspace import Workspace
-from suite import result
 from suite.cell import Cell
 
 SAID_SECONDS = 10.0
@@ -31,9 +29,7 @@ class Loop:
 
     def __init__(self, cell: Cell, workspace: Workspace, steps: int, batch: int, parts: Mapping[str, Stateful]) -> None:
         self.ranks, self.steps, self.batch, self.parts = workspace.ranks, steps, batch, parts
-        software = {"recipe": workspace.recipe} if workspace.recipe else {}
-        identity = result.facts(cell) | software
-        self._checkpoint = Checkpoint(workspace.folder(cell), identity, cell.task.checkpoint_seconds)
+        self._checkpoint = workspace.checkpoint(cell)
         # Rank 0 reads for all: another machine may still see an older file.
         found = self.ranks.same(self._checkpoint.load() if self.ranks.first else None)
         self.first: int = found["step"] if found else 0

@@ -14,12 +14,13 @@ import torch
 
 from jobs.lib import backbone, features, images, inside, machine
 from jobs.lib.backbone import Backbone
+from jobs.lib.checkpoint import Checkpoint
 from jobs.lib.features import Features
 from jobs.lib.images import Images
 from jobs.lib.loader import Loader
 from jobs.lib.ranks import Ranks
 from jobs.lib.rows import Rows
-from suite import index
+from suite import index, result
 from suite.cell import Cell
 from suite.dataset import Dataset
 from suite.index import Index
@@ -87,6 +88,11 @@ class Workspace:
         names = [name for name in ("train", "val") if name in self.index(cell.dataset).splits]
         splits = [self.features(cell, name) for name in names]
         return Rows(*((split.x, None) for split in splits)), np.concatenate([split.y for split in splits])
+
+    def checkpoint(self, cell: Cell) -> Checkpoint:
+        """Where a cell's program saves; what was saved of other facts, or in another image, is ignored."""
+        software = {"recipe": self.recipe} if self.recipe else {}
+        return Checkpoint(self.folder(cell), result.facts(cell) | software, cell.task.checkpoint_seconds)
 
     @cached_property
     def recipe(self) -> str:

@@ -77,14 +77,14 @@ def main() -> None:
         rows = np.array([measured(name, seed, asked) for seed in seeds])
         random, ours, minutes = rows.T
         gain = ours - random
-        error = gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else float("nan")
-        learnt = gain.mean() > 2 * error and ours.min() > random.max()
-        told = "  ".join(f"{a:.1f} -> {b:.1f}" for a, b, _ in rows)
-        print(
-            f"  {name:32} {told}   gain {gain.mean():.1f} +- {error:.1f}   {minutes.mean():.1f} min each   "
-            f"{'ok' if learnt else 'MISSED'}",
-            flush=True,
-        )
+        told = "  ".join(f"{a:.1f} -> {b:.1f}" for a, b, _ in rows) + f"   gain {gain.mean():.1f}"
+        if len(gain) > 1:
+            error = gain.std(ddof=1) / len(gain) ** 0.5
+            learnt = gain.mean() > 2 * error and ours.min() > random.max()
+            told += f" +- {error:.1f}   {'ok' if learnt else 'MISSED'}"
+        else:
+            told += ", of one seed: no spread to hold it against"
+        print(f"  {name:32} {told}   {minutes.mean():.1f} min each", flush=True)
 
 
 if __name__ == "__main__":

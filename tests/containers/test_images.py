@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Launch
+from studies import STUDIES, Study
 from testbeds import command
 
 from slurm import scheduler, status
@@ -31,8 +32,6 @@ from suite.store import Store, write_json
 
 GRID = ("--tasks", "linear,knn", "--models", "pixels_8x8", "--datasets", "digits", "--wait")
 SHORT = ("--tasks", "finetune-short", "--models", "random-32px_timm-resnet10t", "--datasets", "digits", "--wait")
-PROTOCOLS = ("cog-linear-short", "trex-linear-short", "svm-short")
-OTHERS = ("--tasks", ",".join(PROTOCOLS), *SHORT[2:])
 CELLS = ("linear-v1/digits/pixels_8x8/0", "knn-v1/digits/pixels_8x8/0")
 SHORT_CELL = "finetune-short-v1/digits/random-32px_timm-resnet10t/0"
 RUNTIMES = os.environ.get("RUNTIMES", "apptainer").split(",")
@@ -115,7 +114,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The same cells without a container."""
     store = Store(tmp_path_factory.mktemp("outside"))
     command = [sys.executable, str(ROOT / "launch.py"), "--store", str(store.root), "grid"]
-    for words in (GRID, SHORT, OTHERS):
+    for words in (GRID, SHORT):
         subprocess.run([*command, *words], check=True, capture_output=True)
     return store
 
@@ -226,13 +225,19 @@ class TestSlurm:
         for key in CELLS:
             assert numbers(store, key) == numbers(outside, key)
 
-    def test_other_protocols(self, launch: Launch, store: Store, entry: Entry, outside: Store) -> None:
-        ran = launch("--cluster", entry("TESTBED"), "grid", *OTHERS)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        keys = [key for key in result.keys(outside.results) if key.startswith(PROTOCOLS)]
-        assert len(keys) == len(PROTOCOLS)
+    @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.tasks)
+    def test_a_study_of_real_photos(
+        self, study: Study, launch: Launch, store: Store, entry: Entry, shared: Path, tmp_path: Path
+    ) -> None:
+        """Every protocol gives the numbers that it gives outside."""
+        there, words = Store(tmp_path / "outside"), (*study.words(shared), "--wait")
+        for where in (("--cluster", entry("TESTBED")), ("--store", there.root)):
+            ran = launch(*where, "grid", *words)
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+        keys = list(result.keys(there.results))
+        assert len(keys) == len(study.tasks.split(","))
         for key in keys:
-            assert numbers(store, key) == numbers(outside, key)
+            assert numbers(store, key) == numbers(there, key)
 
     def test_preempted_in_the_middle(self, launch: Launch, store: Store, entry: Entry, outside: Store) -> None:
         """Told to leave it saves, goes back into the queue, and ends with the numbers of an unbroken run."""

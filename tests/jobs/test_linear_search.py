@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from jobs import linear_search
 from jobs.lib import logistic
+from jobs.lib.interrupt import Interrupted
 from jobs.lib.problem import Fit
 from jobs.lib.rows import Rows
 from jobs.lib.workspace import Workspace
@@ -97,9 +98,36 @@ def test_official_validation_images_are_pooled(known: Catalog, tmp_path: Path, f
 
 
 def test_reproducible_and_normalised_as_asked(known: Catalog) -> None:
-    workspace = Workspace(known.store)
-    one, two = (linear_search.run(cell_of(known, trials=4), workspace) for _ in range(2))
+    workspace, cell = Workspace(known.store), cell_of(known, trials=4)
+    one = linear_search.run(cell, workspace)
+    workspace.checkpoint(cell).path.unlink()
+    two = linear_search.run(cell, workspace)
     assert (one.metrics, one.settings, one.details["trials"]) == (two.metrics, two.settings, two.details["trials"])
     standard = linear_search.run(cell_of(known, trials=4, features="standard"), workspace)
     assert standard.details["trials"] != one.details["trials"]
     assert standard.metrics[0].value > 0.93
+
+
+def test_what_is_interrupted_goes_on_from_its_trials(known: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, cell = Workspace(known.store), cell_of(known)
+    path, asked = logistic.path, list[int]()
+
+    def interrupted(x: Rows, y: np.ndarray, classes: int, Cs: list[float], **more: Any) -> list[Fit]:
+        asked.append(len(Cs))
+        if len(asked) == 3:
+            raise Interrupted
+        return path(x, y, classes, Cs, **more)
+
+    monkeypatch.setattr(logistic, "path", interrupted)
+    with pytest.raises(Interrupted):
+        linear_search.run(cell, workspace)
+    resumed = linear_search.run(cell, workspace)
+    once = asked.copy()
+    workspace.checkpoint(cell).path.unlink()
+    unbroken = linear_search.run(cell, workspace)
+    assert once[:2] + once[3:] == asked[len(once) :]
+    assert (resumed.metrics, resumed.settings, resumed.details) == (
+        unbroken.metrics,
+        unbroken.settings,
+        unbroken.details,
+    )

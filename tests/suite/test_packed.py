@@ -18,7 +18,7 @@ from jobs import check as opening
 from jobs.lib import images, view
 from jobs.lib.failure import BadData
 from jobs.lib.workspace import Workspace
-from suite import adhoc, check, index, pack, packed, plan, shard, squash
+from suite import adhoc, check, index, missing, pack, packed, shard, squash
 from suite.adhoc import Place
 from suite.catalog import Catalog
 from suite.entry import Refusal
@@ -292,7 +292,7 @@ def test_features_are_those_of_the_folder(known: Catalog, monkeypatch: pytest.Mo
     first = made()
     pack.pack(adhoc.place("digits", known), 1, nothing)
     shutil.rmtree(root)
-    assert plan.missing_data(cell.dataset, known) == ""
+    assert missing.data(cell.dataset, known) == ""
     with monkeypatch.context() as patch:
         patch.setattr("jobs.lib.features.extract", lambda *_: pytest.fail("extracted again"))
         assert np.array_equal(made(), first)
