@@ -23,6 +23,7 @@ class Architecture:
     std: tuple[float, ...]
     weights: str  # timm's default weights on the Hugging Face hub, "" where there are none (torchvision: always)
     strides: tuple[int, ...]  # of its feature maps, ascending (4, 8, 16, 32); () where it gives none
+    layered: bool  # whether it has maps of all strides from 2 to 32, as a ResNet's stem and its four stages
 
 
 COLUMNS = tuple(field.name for field in fields(Architecture))
@@ -36,7 +37,7 @@ def find(name: str) -> Architecture:
             f"unknown architecture '{name}': {_near(name)}; "
             f"names are torchvision's (resnet50) or timm:NAME, {len(_rows())} in all, in suite/{TABLE.name}"
         )
-    _, dimension, size, resize, interpolation, mean, std, weights, strides = row
+    _, dimension, size, resize, interpolation, mean, std, weights, strides, layered = row
     return Architecture(
         name,
         int(dimension),
@@ -47,12 +48,18 @@ def find(name: str) -> Architecture:
         _numbers(std),
         weights,
         tuple(map(int, strides.split())),
+        layered == "yes",
     )
 
 
 def strides(name: str) -> tuple[int, ...]:
     """Strides of the feature maps of the architecture of that name; () too where it is in no table, as pixels."""
     return find(name).strides if name in _rows() else ()
+
+
+def layered(name: str) -> bool:
+    """Whether the architecture of that name has maps of all strides from 2 to 32."""
+    return name in _rows() and find(name).layered
 
 
 def names() -> list[str]:

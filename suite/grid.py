@@ -12,8 +12,6 @@ from suite.entry import remark
 from suite.model import Model
 from suite.task import Task
 
-STAGES = (4, 8, 16, 32)
-
 
 @dataclass(frozen=True)
 class Mean:
@@ -65,7 +63,7 @@ def fits(task: Task, model: Model) -> bool:
     wanted = {
         "any": bool(strides),
         "pyramid": bool(strides) and all(stride & (stride - 1) == 0 for stride in strides),
-        "stages": strides == STAGES,
+        "layers": architecture.layered(model.architecture),
     }
     return not task.maps or wanted[task.maps]
 

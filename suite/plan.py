@@ -162,10 +162,10 @@ def no_maps(tasks: Sequence[Task], model: Model) -> str:
     names = ", ".join(task.name for task in tasks)
     of = f"{names} on {model.name}: its architecture ({model.architecture}) gives"
     if strides := architecture.strides(model.architecture):
-        staged = any(task.maps == "stages" for task in tasks)
-        wanted = "a ResNet's four stages are 4, 8, 16 and 32" if staged else "a pyramid takes powers of 2"
-        more = "" if staged else "; patches of 16 give that"
-        return f"{of} maps of stride {', '.join(map(str, strides))}, and {wanted}{more}"
+        layers = any(task.maps == "layers" for task in tasks)
+        pyramid = "a pyramid takes powers of 2; patches of 16 give that"
+        wanted = "the five layers of a ResNet have 2, 4, 8, 16 and 32" if layers else pyramid
+        return f"{of} maps of stride {', '.join(map(str, strides))}, and {wanted}"
     return f"{of} no feature maps; those of torchvision's CNNs and most of timm's do"
 
 

@@ -31,10 +31,9 @@ class Task:
     a task that is not `seeded` gives the same number for every seed and is run for the first one only; one that is
     `untrained` takes data sets of test images alone, too; what it `makes`
     ("features") is waited for by the cells of the same grid that work with it. One that works on feature `maps` takes
-    the models whose architecture gives them: "any"; for a "pyramid" those of strides that are powers of 2; for "stages"
-    those of strides 4, 8, 16 and 32, as ResNets have them. Its
-    `image` has what its program imports; where no containers are, its cells are blocked until the packages are there
-    that it `needs` beyond core's.
+    the models whose architecture gives them: "any"; for a "pyramid" those of strides that are powers of 2; for "layers"
+    those of all strides from 2 to 32, as a ResNet's stem and stages have them. Its `image` has what its program
+    imports; where no containers are, its cells are blocked until the packages are there that it `needs` beyond core's.
     """
 
     name: str = remark()

@@ -126,7 +126,12 @@ def test_dry_run_shows_all_and_writes_nothing(launch: Launch, known: Catalog, ph
     ran = launch("grid", *words, "--dry-run")
     assert ran.returncode == 0, ran.stderr
     assert "4 cells: 4 absent" in ran.stdout
-    assert ran.stdout.count("image core") == 2  # linear and knn of one model are one bundle
+    assert "4 cells in 1 bundles, 1 array tasks" in ran.stdout  # one process, since all are on frozen features
+    (bundle,) = (line for line in ran.stdout.splitlines() if "image core" in line)
+    asked = [key.split("/") for key in bundle.split() if key.startswith(("linear-", "knn-"))]
+    assert [(task, model) for task, _, model, _ in asked] == [
+        (task, model) for model in dict.fromkeys(key[2] for key in asked) for task in ("linear-v1", "knn-v1")
+    ]
     assert "-m jobs linear-v1/mine-" in ran.stdout
     assert "GPU hours" in ran.stdout
     assert "a guess" in ran.stdout

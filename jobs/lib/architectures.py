@@ -19,6 +19,8 @@ from torchvision.models import get_model, list_models
 
 from jobs.lib import networks
 from jobs.lib.backbone import classifier, headless
+from jobs.lib.failure import BadTask
+from jobs.lib.layers import Layers
 from jobs.lib.maps import maps
 from jobs.lib.way import NoMaps
 from suite.architecture import COLUMNS, Architecture
@@ -45,7 +47,7 @@ def torchvision_architecture(name: str) -> Architecture:
     dimension = width(headless(model), size)
     if dimension != expected:
         raise Unsuitable(f"the classifier takes {expected} numbers, but the model without it gives {dimension}")
-    return Architecture(name, dimension, size, size, "bicubic", mean, std, "", strides(model, name))
+    return Architecture(name, dimension, size, size, "bicubic", mean, std, "", *mapped(model, name))
 
 
 def timm_architecture(name: str) -> Architecture:
@@ -69,7 +71,7 @@ def timm_architecture(name: str) -> Architecture:
         tuple(default.mean),
         tuple(default.std),
         weights,
-        strides(model, f"timm:{name}"),
+        *mapped(model, f"timm:{name}"),
     )
 
 
@@ -88,7 +90,7 @@ def own_architecture(name: str) -> Architecture:
         usual.mean,
         usual.std,
         "",
-        strides(model, name),
+        *mapped(model, name),
     )
 
 
@@ -102,13 +104,22 @@ def width(model: nn.Module, size: int) -> int:
     return output.shape[1]
 
 
-def strides(model: nn.Module, name: str) -> tuple[int, ...]:
-    """Strides of the feature maps that a model gives, () where it gives none."""
+def mapped(model: nn.Module, name: str) -> tuple[tuple[int, ...], bool]:
+    """Strides of the feature maps that a model gives, () where it gives none; whether it has five layers to pool."""
     try:
-        return maps(model, name).strides
+        strides = maps(model, name).strides
     except NoMaps as why:
         sys.stderr.write(f"no maps: {why}\n")
-        return ()
+        return (), False
+    return strides, layered(model, name)
+
+
+def layered(model: nn.Module, name: str) -> bool:
+    try:
+        Layers(model.eval(), name)
+    except BadTask:
+        return False
+    return True
 
 
 def architectures() -> Iterator[Architecture]:
@@ -126,7 +137,13 @@ def architectures() -> Iterator[Architecture]:
 def cells(row: Architecture) -> list[str]:
     """A row's cells as text, in the order of COLUMNS."""
     values = (getattr(row, column) for column in COLUMNS)
-    return [" ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value) for value in values]
+    return [_text(value) for value in values]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return " ".join(f"{part:g}" for part in value) if isinstance(value, tuple) else str(value)
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ MULTIHEAD = Task(
     name="linear-multihead",
     version=1,
     program="online",
-    maps="stages",
+    maps="layers",
     settings={**FIVE, "epochs": 90, "drops": (30, 60), "jitter": (0.4, 0.4, 0.4, 0.0), "lighting": 0.1},
     resources=Resources(gpus=1, cpus=16, memory_gb=64, minutes=2_400),
     datasets=("imagenet1k",),

@@ -30,7 +30,7 @@ SVM = Task(
     kinds=("classification", "multilabel"),
     metric="map",
     frozen=True,
-    maps="stages",
+    maps="layers",
     settings={
         "view": {"ratio": 1.0, "squash": True, "interpolation": "bilinear"},
         "layers": ("feat1", "feat2", "feat3", "feat4", "feat5"),

@@ -31,11 +31,11 @@ ALL = (4, 8, 16, 32)
 
 def test_find() -> None:
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    assert find("resnet50") == Architecture("resnet50", 2048, 224, 224, "bicubic", mean, std, "", ALL)
+    assert find("resnet50") == Architecture("resnet50", 2048, 224, 224, "bicubic", mean, std, "", ALL, True)
     half = (0.5, 0.5, 0.5)
-    assert find("inception_v3") == Architecture("inception_v3", 2048, 299, 299, "bicubic", half, half, "", ALL)
+    assert find("inception_v3") == Architecture("inception_v3", 2048, 299, 299, "bicubic", half, half, "", ALL, False)
     assert find("timm:resnet50") == Architecture(
-        "timm:resnet50", 2048, 224, 235, "bicubic", mean, std, "timm/resnet50.a1_in1k", ALL
+        "timm:resnet50", 2048, 224, 235, "bicubic", mean, std, "timm/resnet50.a1_in1k", ALL, True
     )
 
 
@@ -79,6 +79,11 @@ STRIDES = {
 @pytest.mark.parametrize(("name", "strides"), STRIDES.items())
 def test_known_strides(name: str, strides: tuple[int, ...]) -> None:
     assert architecture.strides(name) == strides
+
+
+def test_known_layers() -> None:
+    assert all(map(architecture.layered, ("resnet18", "timm:resnet10t", "densenet121", "mobilenet_v2", "vgg16")))
+    assert not any(map(architecture.layered, ("vit_b_16", "convnext_tiny", "swin_t", "pixels", "no such")))
 
 
 def test_unknown_names_get_near_ones_of_both_libraries() -> None:

@@ -46,9 +46,11 @@ def test_a_named_model_that_no_task_takes_is_refused(with_maps: Catalog) -> None
     with_maps.tasks["dense"] = replace(with_maps.tasks["dense"], maps="pyramid")
     with pytest.raises(Refusal, match="gives maps of stride 14, and a pyramid takes powers of 2"):
         planned(with_maps, tasks="dense", models="timm:vit_small_patch14_dinov2")
-    with_maps.tasks["dense"] = replace(with_maps.tasks["dense"], maps="stages")
-    with pytest.raises(Refusal, match="gives maps of stride 16, and a ResNet's four stages are 4, 8, 16 and 32"):
-        planned(with_maps, tasks="dense", models="random_vit_b_16")
+    with_maps.tasks["dense"] = replace(with_maps.tasks["dense"], maps="layers")
+    assert planned(with_maps, tasks="dense", models="random_resnet18").cells
+    for name, strides in (("vit_b_16", "16"), ("convnext_tiny", "4, 8, 16, 32")):
+        with pytest.raises(Refusal, match=f"maps of stride {strides}, and the five layers of a ResNet have 2, 4, 8"):
+            planned(with_maps, tasks="dense", models=f"random_{name}")
     with pytest.raises(Refusal, match=r"its architecture \(timm:mixer_s16_224\) gives no feature maps"):
         planned(with_maps, tasks="dense", models="timm:mixer_s16_224")
 
