@@ -7,7 +7,8 @@ device, a look at every loss. Both are measured for some steps, in turns, and ex
 `--epochs` epochs; ours is asked for `--at-once` trials together, and reads and converts the features once for each
 such batch, which is measured whole. The first ratio is of training alone. The published loop also looks at all
 validation images, a fifth of all, after every epoch, ours at the end: the second ratio counts that. Ratios are of
-medians, of the clock and, on a CPU, of the processor's time, which other work on the machine disturbs less.
+medians, of the clock and, on a CPU, of the processor's time, which other work on the machine disturbs less. The products
+alone, in float32 and as ours are, say what the machine's arithmetic leaves to be had.
 
 With --features (features.npz, as linear.py --cache leaves it) it also says what products in bfloat16 change in the
 validation accuracy of every trial.
@@ -84,6 +85,17 @@ def validated(x: torch.Tensor, y: torch.Tensor, classes: int) -> Iterator[None]:
         yield
 
 
+def bare(x: torch.Tensor, classes: int, heads: int) -> Iterator[None]:
+    """The two products of a step of so many heads, of B x D features, and nothing else."""
+    weights = torch.randn(heads, x.shape[1], classes, device=x.device).to(x.dtype)
+    gradient = torch.randn(heads, len(x), classes, device=x.device).to(x.dtype)
+    turned = x.T.contiguous()
+    while True:
+        for head in range(heads):
+            x @ weights[head], turned @ gradient[head]
+        yield
+
+
 def side_by_side(made: Heads, feed: Feed) -> Iterator[None]:
     while True:
         for x, y in feed.batches(made.done // feed.steps):
@@ -116,15 +128,19 @@ def measure(args: argparse.Namespace, device: torch.device) -> None:
     made = Heads(args.dimension, args.classes, pairs[: args.at_once], momentum=MOMENTUM, **how)
     ours, feed = side_by_side(made, feeds[0]), feeds[0]
     looks = validated(kept.to(device), torch.from_numpy(y).to(device), args.classes)
-    for one in (theirs, ours, looks):
+    x_bare = kept[:BATCH].to(device)
+    wide = bare(x_bare, args.classes, args.at_once)
+    narrow = bare(x_bare.to(getattr(torch, args.products)), args.classes, args.at_once)
+    turns = {"plain": theirs, "ours": ours, "look": looks, "wide": wide, "narrow": narrow}
+    for one in turns.values():
         for _ in range(2):
             next(one)  # warm-up
-    taken: dict[str, list[np.ndarray]] = {"plain": [], "ours": [], "look": []}
+    taken: dict[str, list[np.ndarray]] = {name: [] for name in turns}
     for _ in range(args.steps):
-        taken["look"].append(timed(lambda: next(looks), device))
-        taken["ours"].append(timed(lambda: next(ours), device))
-        taken["plain"].append(timed(lambda: [next(theirs) for _ in range(args.at_once)], device) / args.at_once)
-    plain_step, our_step, look = (
+        for name, one in turns.items():
+            times = args.at_once if name == "plain" else 1
+            taken[name].append(timed(lambda one=one, times=times: [next(one) for _ in range(times)], device) / times)
+    plain_step, our_step, look, wide_step, narrow_step = (
         np.array([median(part) for part in zip(*each, strict=True)]) for each in taken.values()
     )
     steps, batches = args.epochs * feed.steps, math.ceil(args.trials / args.at_once)
@@ -135,17 +151,20 @@ def measure(args: argparse.Namespace, device: torch.device) -> None:
         f"{feed.steps} steps; {args.at_once} at once, products in {args.products}; {device}, {torch.get_num_threads()}"
     )
     print(f"threads. Measured: {args.steps} steps each in turns; totals are extrapolated from them.")
-    print(f"{'':34} {'clock':>12} {'processor':>12}")
+    print(f"{'':38} {'clock':>12} {'processor':>12}")
     for name, row, unit in (
         ("plain loop, a step", 1e3 * plain_step, "ms"),
         ("ours, a step of a head", 1e3 * our_step / args.at_once, "ms"),
         ("ours, features once", filled, "s"),
         (f"{args.trials} plain runs, extrapolated", apart / 3600, "h"),
         ("ours, extrapolated", together / 3600, "h"),
+        ("float32's products, a step of a head", 1e3 * wide_step / args.at_once, "ms"),
+        (f"{args.products}'s", 1e3 * narrow_step / args.at_once, "ms"),
+        ("ratio of the products alone", wide_step / narrow_step, ""),
         (f"ratio (target {TARGET:.0f})", apart / together, ""),
         ("ratio with validation", (apart + args.epochs * looking) / (together + looking), ""),
     ):
-        print(f"{name:34} {row[0]:9.3f} {unit:2} {row[1]:9.3f} {unit:2}")
+        print(f"{name:38} {row[0]:9.3f} {unit:2} {row[1]:9.3f} {unit:2}")
 
 
 def compare(folder: Path, args: argparse.Namespace, device: torch.device) -> None:
