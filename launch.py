@@ -506,7 +506,8 @@ def _look(cluster: Cluster, known: Catalog, name: str, decode: bool) -> bool:
     from suite import adhoc, check, live, show
 
     place = adhoc.place(name, known)
-    if place.published and (absent := missing.data(place.published, known)) and not place.root.is_dir():
+    named = place.published if ":" not in name else None  # by its name alone: not a PATH, which was looked for already
+    if named and not place.root.is_dir() and (absent := missing.data(named, known)):
         raise Refusal(absent)
     found = check.look(place)
     with live.bars("images") as (line, tell), line(name) as progress:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from jobs.lib import episodes, metrics, seeds
 from jobs.lib.failure import BadData
 from jobs.lib.rows import Rows
 from jobs.lib.workspace import Workspace
+from suite import enough
 from suite.cell import Cell
 from suite.result import Metric, Outcome
 
@@ -17,14 +20,9 @@ def run(cell: Cell, workspace: Workspace) -> Outcome:
     splits = [workspace.features(cell, name) for name in workspace.index(cell.dataset).splits]
     rows, labels = Rows(*((split.x, None) for split in splits)), np.concatenate([split.y for split in splits])
     counts = np.bincount(labels, minlength=cell.dataset.classes).tolist()
-    how = {"way": s["way"], "query": s["query"], "min_query": s["min_query"], "min_way": s.get("min_way", 2)}
-    plans = {shots: plan for shots in s["shots"] if (plan := episodes.plan(counts, shots=shots, **how))}
+    plans = {shots: plan for shots in s["shots"] if (plan := enough.episodes(counts, shots=shots, **enough.limits(s)))}
     if not plans:
-        least = min(s["shots"]) + s["min_query"]
-        raise BadData(
-            f"{cell.dataset.name}: few-shot needs {how['min_way']} classes with {least} images each; "
-            f"the classes have {sorted(counts)[-3:]} images at most"
-        )
+        raise BadData(enough.lack(cell.task, replace(cell.dataset, images=tuple(counts))))
     headline = s["headline_shots"] if s["headline_shots"] in plans else max(plans)
     found = []
     for shots, (way, query, _) in plans.items():

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from jobs.lib import logistic, metrics, score, seeds
-from jobs.lib.failure import BadTask
+from jobs.lib.failure import BadData, BadTask
 from jobs.lib.rows import Rows
 from jobs.lib.workspace import Workspace
 from suite import published
@@ -85,7 +85,10 @@ def selection(cell: Cell, workspace: Workspace) -> tuple[tuple[Rows, np.ndarray]
 
 def published_holdout(images: int, share: float) -> tuple[np.ndarray, np.ndarray]:
     """(training rows, validation rows), as Ericsson et al., CVPR 2021, draw them: numpy's generator of seed 0 shuffles
-    the list of all rows, and the first floor(share * images) are validation; not by class."""
+    the list of all rows, and the first floor(share * images), not by class, are validation. BadData where that is none.
+    """
+    if not int(share * images):
+        raise BadData(f"of {images} training images {share:g} are to be held out: that is none")
     order = list(range(images))
     np.random.RandomState(0).shuffle(order)
     first = int(share * images)

@@ -127,7 +127,9 @@ def layout(name: str) -> Reader:
 
 def read(name: str, root: Path) -> Index:
     """The index of a folder of a layout, or of what the folder was packed into where it is not there; LayoutError."""
-    return packed.index(root, name) if packed.holds(root, name) else layout(name).index(root)
+    if packed.holds(root, name):
+        return packed.index(root, name)
+    return index.require_apart(root, layout(name).index(root))
 
 
 def fits(name: str, root: Path) -> bool:
@@ -227,6 +229,7 @@ def _folder(name: str, path: Path, known: Catalog, metric: str = "") -> Dataset:
         metric=metric or usual,
         digest=digest,
         masks=index.masked(found),
+        images=index.of_classes(found),
     )
 
 

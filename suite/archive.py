@@ -93,23 +93,50 @@ def whole(path: Path, folder: Path, progress: Progress) -> None:
     there twice; Refusal where there is no room. Nothing is then left of the folder.
     """
     size, shown = path.stat().st_size, 0
+    with _made(folder), _reading(path) as raw:
+        room(folder, max(size, _unpacked_size(raw)))
+
+        def told() -> None:
+            nonlocal shown
+            if raw.tell() >= shown + CHUNK:  # not for each of a million members
+                shown = raw.tell()
+                progress(shown, size)
+
+        _lay(_members(raw), folder, told, nested=True)
+    progress(size, size)
+
+
+def tars(path: Path) -> list[Path]:
+    """The tars of ImageNet's classes, WNID.tar, that lie right in a folder."""
+    return sorted(one for one in path.glob("n*.tar") if re.fullmatch(r"n\d{8}", one.stem))
+
+
+def each(path: Path, folder: Path, progress: Progress) -> None:
+    """Unpacks each of the `tars` of a folder, as `whole` does those of a tar that holds them."""
+    held = {one: one.stat().st_size for one in tars(path)}
+    done, size = 0, sum(held.values())
+    with _made(folder):
+        room(folder, size)
+        for one, more in held.items():
+            try:
+                with _reading(one) as raw:
+                    _inner(raw, one.name, folder / one.stem, lambda: None)
+            except Failed as fault:
+                raise Failed(f"{one.name} {fault}") from None
+            done += more
+            progress(done, size)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A new folder, of which nothing is left where what fills it fails."""
     with writing(folder):
         folder.mkdir(parents=True)
     try:
-        with _reading(path) as raw:
-            room(folder, max(size, _unpacked_size(raw)))
-
-            def told() -> None:
-                nonlocal shown
-                if raw.tell() >= shown + CHUNK:  # not for each of a million members
-                    shown = raw.tell()
-                    progress(shown, size)
-
-            _lay(_members(raw), folder, told, nested=True)
+        yield
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    progress(size, size)
 
 
 def _lay(members: Iterable[_Member], folder: Path, told: Callable[[], object], *, nested: bool) -> None:
@@ -123,20 +150,20 @@ def _lay(members: Iterable[_Member], folder: Path, told: Callable[[], object], *
             _folder(to.parent, member.name)
             made.add(to.parent)
         if nested and TAR.search(parts[-1]):
-            _inner(member, to.with_name(TAR.sub("", parts[-1])), told)
+            with member.open() as packed:
+                _inner(packed, member.name, to.with_name(TAR.sub("", parts[-1])), told)
         else:
             with member.open() as packed:
                 _file(packed.read, to, member.name)
         told()
 
 
-def _inner(member: _Member, folder: Path, told: Callable[[], object]) -> None:
+def _inner(packed: Any, name: str, folder: Path, told: Callable[[], object]) -> None:
     """Unpacks a tar of an archive into a folder of its name, which is not made twice where all that it holds is one."""
     if folder.is_symlink() or folder.exists():
-        raise Failed(f"holds {member.name} twice")
-    _folder(folder, member.name)
-    with member.open() as packed:
-        _lay(_tar(packed), folder, told, nested=False)
+        raise Failed(f"holds {name} twice")
+    _folder(folder, name)
+    _lay(_tar(packed), folder, told, nested=False)
     if [path.name for path in folder.iterdir()] == [folder.name]:
         outer = folder.with_name(f".{folder.name}.outer")
         folder.rename(outer)

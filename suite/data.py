@@ -51,10 +51,14 @@ def bring(dataset: Dataset, known: Catalog, progress: Progress, how: How) -> str
                 f"{dataset.name}: {root} is a link to {os.readlink(root)}, where nothing is written; bring into it "
                 f"what is missing of {dataset.source}, or remove the link and fetch it anew"
             )
-        if how.given and (told := given.linked(dataset, root, how.given.absolute(), _names(dataset))):
-            return told
+        bringing = _Bringing(dataset, known.store.data, home, progress, how)
+        if how.given:
+            held = any(bringing.found(one) for one in dataset.archives)
+            called = [" or ".join(_called(one)) for one in dataset.archives]
+            if told := given.linked(dataset, root, how.given.absolute(), called, held=held):
+                return told
         try:
-            return _Bringing(dataset, known.store.data, home, progress, how).bring()
+            return bringing.bring()
         finally:
             with suppress(OSError):  # what is in them is gone on with
                 (home / UNPACKED).rmdir()
@@ -77,8 +81,19 @@ def _urls(dataset: Dataset, one: Archive) -> list[str]:
     return [url for whole in one.urls if (url := whole.partition("#")[0]) != dataset.page]
 
 
+def _zipped(one: Archive) -> dict[str, str]:
+    """Zip that an archive is published in -> its name there, of addresses that end in '#ZIP/NAME'."""
+    inner = [urlsplit(url).fragment.partition("/") for url in one.urls]
+    return {outer: name for outer, _, name in inner if name}
+
+
+def _called(one: Archive) -> list[str]:
+    """The names by which an archive may be brought, each once."""
+    return list(dict.fromkeys([*map(file_name, one.urls), *_zipped(one)]))
+
+
 def _names(dataset: Dataset) -> list[str]:
-    return [file_name(one.urls[0]) for one in dataset.archives]
+    return [name for one in dataset.archives for name in _called(one)]
 
 
 def _there(dataset: Dataset, known: Catalog) -> str:
@@ -94,7 +109,14 @@ def _there(dataset: Dataset, known: Catalog) -> str:
 
 
 def _begun(dataset: Dataset, data: Path) -> bool:
-    """Whether archives of a data set were unpacked, and it was not found to be whole afterwards."""
+    """Whether only a part of a data set may be there: archives of it were unpacked, and it was not found to be whole
+    afterwards; or there are links in its folder, such as another data set's, and it is not whole."""
+    root = data / dataset.path
+    if not root.is_symlink() and any(path.is_symlink() for path in root.iterdir()):
+        try:
+            return bool(check.differences(dataset, adhoc.read(dataset.layout, root)))
+        except LayoutError:
+            return True
     names = {entry["file"] for folder in _near(data, dataset.path) for entry in _record(folder)["unpacked"]}
     return dataset.name not in _record(data / dataset.path)["whole"] and not names.isdisjoint(_names(dataset))
 
@@ -133,7 +155,8 @@ class _Bringing:
             try:
                 self._lay(published, name)
             except Failed as fault:
-                failed[name] = str(fault)
+                found = self.found(published)
+                failed[name] = f"{found}: {fault}" if found and found.name != name else str(fault)
         if (failed or not self._archives()) and not self.root.is_dir():
             raise Refusal(f"{one.name}: {self._left(failed)}")
         try:
@@ -167,7 +190,9 @@ class _Bringing:
         if not path or not path.is_file() or path.name in _names(one):
             return list(one.archives)
         if len(one.archives) > 1:
-            raise Refusal(f"{one.name}: --from {path} is none of {', '.join(_names(one))}; name one, or their folder")
+            raise Refusal(
+                f"{one.name}: --from {path} is none of {', '.join(_names(one))}; name one, or a folder of them"
+            )
         return [replace(held, urls=(f"#{path.name}",)) for held in one.archives] or [Archive((f"#{path.name}",))]
 
     def _is_done(self, published: Archive) -> bool:
@@ -180,10 +205,19 @@ class _Bringing:
 
     def _lay(self, published: Archive, name: str) -> None:
         """Brings an archive and unpacks it into what is to be moved; Failed says why not."""
-        path, here = PurePosixPath(self.dataset.path), self._found(published)
+        path, here = PurePosixPath(self.dataset.path), self.found(published)
         aside, laid = self.home / ".aside", self.home / UNPACKED
-        if here:
-            digest = download.checked(here, published.sha256, published.md5)
+        if here and (inner := _zipped(published).get(here.name)):
+            (here,) = archive.unpack(here, inner, self.home / here.name)
+        if here and here.is_dir():
+            digest = ""  # none is published of tars one by one
+        elif here:
+            try:
+                digest = download.checked(here, published.sha256, published.md5)
+            except Failed:
+                if here.parent == self.home:
+                    here.unlink()
+                raise
         elif by_hand(self.dataset, published):
             raise Failed("")
         elif self.how.mirror:
@@ -192,31 +226,37 @@ class _Bringing:
             urls = _urls(self.dataset, published)
             digest = download.pulled(urls, self.home / name, published.sha256, published.md5, self.progress)
         shutil.rmtree(aside, ignore_errors=True)
-        base = path / published.to
+        base, file = path / published.to, here or self.home / name
         if archive.NAMED.search(name):
-            archive.whole(here or self.home / name, aside, self.progress)
+            (archive.each if file.is_dir() else archive.whole)(file, aside, self.progress)
             base = base if published.to else merge.base(aside, path)
         else:
             with writing(aside):
                 aside.mkdir()
-                shutil.copyfile(here or self.home / name, aside / (here.name if here else name))
+                shutil.copyfile(file, aside / file.name)
         merge.merge(aside, laid / base)
         record = _record(laid / path)
         entry = {"file": name, "sha256": digest, "base": str(base)}
         with writing(laid / path / RECORD):
             write_json(laid / path / RECORD, record | {"unpacked": [*record["unpacked"], entry]})
-        if not here and not self.how.keep:
+        if file.parent == self.home and not self.how.keep:
             os.sync()  # what was unpacked: then a power failure costs nothing
-            (self.home / name).unlink()
-            Part(self.home / name).remove()
+            file.unlink()
+            Part(file).remove()
 
-    def _found(self, published: Archive) -> Path | None:
-        """An archive on this machine's disk, by a name that one of its addresses gives it."""
-        given, mirror = self.how.given, self.how.mirror
-        names = [file_name(url) for url in published.urls]
+    def found(self, published: Archive) -> Path | None:
+        """An archive on this machine's disk, by a name that one of its addresses gives it; or, of a tar of tars, the
+        folder of these: that of its name, or the one that is looked in, where it is the data set's only tar."""
+        given, mirror, names = self.how.given, self.how.mirror, _called(published)
         folders = [mirror, mirror / self.dataset.name] if mirror else [given] if given and given.is_dir() else []
         places = [given] if given and given.name in names else [folder / name for folder in folders for name in names]
-        return next((path for path in places if path.is_file()), None)
+        if file := next((path for path in places if path.is_file()), None):
+            return file
+        if not archive.TAR.search(names[0]):
+            return None
+        inner = [folder / archive.TAR.sub("", names[0]) for folder in folders]
+        alone = sum(bool(archive.TAR.search(name)) for name in _names(self.dataset)) == 1
+        return next((path for path in [*inner, *(folders if alone else [])] if archive.tars(path)), None)
 
     def _move(self) -> None:
         """Moves what was unpacked to where it belongs."""
@@ -236,14 +276,16 @@ class _Bringing:
             for why in dict.fromkeys(failed.values())
             if why
         ]
+        opened = f"open {one.page} in a browser, " if one.page else ""
         if not one.archives:
-            ways = [f"{f'open {one.page} in a browser, ' if one.page else ''}bring {one.source}"]
+            ways = [f"{opened}bring {one.source}"]
         else:
             paged = any(by_hand(one, published) for published in one.archives) or not one.page
             urls = {file_name(held.urls[0]): _urls(one, held) for held in one.archives if paged}
             alone = [f"{name} ({urls[name][0]})" for name in failed if urls.get(name)]
             others = [name for name in failed if not urls.get(name)]
-            ways = [f"open {one.page} in a browser, bring {', '.join(others)}"] if others else []
+            there = ", ".join(others) if paged else one.source  # which a page may have in other files
+            ways = [f"{opened}bring {there}"] if others else []
             ways += [f"bring {some(alone)}"] if alone else []
         again = f"then: launch.py fetch {one.name} --from FOLDER (which may have it unpacked, too)"
         return "; ".join([*told, f"{' and '.join(ways)} into a folder, {again}"])

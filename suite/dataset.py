@@ -15,7 +15,8 @@ class Archive:
     the data set's, that it is unpacked in, or laid in where it is no archive ("": the data set's own folder).
 
     `sha256` and `md5` are the whole digests, in hex; empty where none was published. What stands behind '#' in an
-    address is the file's name; an address that is the data set's `page` is for a person to open.
+    address is the file's name, or ZIP/NAME where it is published within a zip; an address that is the data set's `page`
+    is for a person to open.
     """
 
     urls: tuple[str, ...]
@@ -30,8 +31,9 @@ class Dataset:
 
     `counts` are the published images per split, checked when the images are read; `digest` pins the exact files of a
     folder that a user named (empty for catalogue entries, whose counts and archives pin them); `masks` says whether the
-    things of a detection set have masks beside their boxes. `page` is what to open in a browser for archives that need
-    an account, or are nowhere to be had by a program.
+    things of a detection set have masks beside their boxes; `images`, of a folder that a user named, how many each
+    class has. `page` is what to open in a browser for archives that need an account, or are nowhere to be had by a
+    program.
     """
 
     name: str = remark()
@@ -43,6 +45,7 @@ class Dataset:
     metric: str = "top1"
     digest: str = ""
     masks: bool = remark(False)
+    images: tuple[int, ...] = remark(())
     source: str = remark()
     archives: tuple[Archive, ...] = remark(())
     page: str = remark()
@@ -52,4 +55,5 @@ class Dataset:
 
 def from_json(record: Mapping[str, Any]) -> Dataset:
     """The dataset that `entry.as_json` wrote."""
-    return Dataset(**{name: value for name, value in record.items() if name != "archives"})  # a record needs none
+    kept = {name: value for name, value in record.items() if name != "archives"}  # which a record needs not
+    return Dataset(**kept | {"images": tuple(record.get("images", ()))})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from suite import architecture, published
+from suite import architecture, enough, published
 from suite.cell import Cell
 from suite.dataset import Dataset
 from suite.entry import remark
@@ -46,7 +46,7 @@ def cells(
         for dataset in datasets
         for model in models
         for task in tasks
-        if takes(task, dataset) and fits(task, model) and not unpublished(task, dataset, model)
+        if takes(task, dataset) and fits(task, model) and not unmeasurable(task, dataset, model)
         for seed in ((seeds or task.seeds) if task.seeded else task.seeds[:1])
     ]
 
@@ -66,6 +66,11 @@ def fits(task: Task, model: Model) -> bool:
         "layers": architecture.layered(model.architecture),
     }
     return not task.maps or wanted[task.maps]
+
+
+def unmeasurable(task: Task, dataset: Dataset, model: Model) -> str:
+    """Why there is no cell of a task that takes the data set's kind and the model; '' where there is one."""
+    return enough.lack(task, dataset) or unpublished(task, dataset, model)
 
 
 def unpublished(task: Task, dataset: Dataset, model: Model) -> str:

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -77,6 +78,31 @@ def masked(index: Index) -> bool:
         return False
     tested, trained = things(index.splits["test"]), things(index.splits["train"])
     return all(thing.mask for thing in tested) and any(thing.mask for thing in trained)
+
+
+def of_classes(index: Index) -> tuple[int, ...]:
+    """How many images each class has, over all splits; () of other kinds than classification."""
+    if index.kind != "classification":
+        return ()
+    counted = Counter(chain.from_iterable(cast("list[int]", split.labels) for split in index.splits.values()))
+    return tuple(counted[label] for label in range(len(index.classes)))
+
+
+def require_apart(root: Path, index: Index) -> Index:
+    """The index, if each image with a label of its own is in one split, once; LayoutError otherwise."""
+    if index.kind in ("classification", "multilabel"):
+        require_once(root, list(chain.from_iterable(split.items for split in index.splits.values())))
+    return index
+
+
+def require_once(root: Path, items: Sequence[str]) -> None:
+    """LayoutError where an image is among the items of all splits more than once."""
+    if len(set(items)) < len(items):
+        twice = [item for item, count in Counter(items).items() if count > 1]
+        raise LayoutError(
+            f"{root}: {len(twice)} images are in two splits or twice in one ({some(twice)}); expected each once; "
+            "mend the lists"
+        )
 
 
 def require_tested(root: Path, index: Index) -> Index:
@@ -188,7 +214,7 @@ def _scan(folder: str) -> "os._ScandirIterator[str]":
 def lines(path: Path) -> list[str]:
     """Lines of a list file, stripped, without empty ones."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a byte order mark
     except FileNotFoundError:
         raise LayoutError(f"{path}: no such file; {_holds(path.parent)}; unpack the archive again") from None
     except (OSError, UnicodeDecodeError) as error:

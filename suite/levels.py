@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +45,27 @@ class Taxonomy:
         for parent, child in pairs:
             self.parents.setdefault(child, set()).add(parent)
             self.parents.setdefault(parent, set())
-        self._above: dict[str, frozenset[str]] = {}
-        self._open = set[str]()  # on the way up
         if corpus:
             kept = {above for name in corpus if name in self.parents for above in self.above(name)}
             self.parents = {name: found for name, found in self.parents.items() if name in kept}
+        try:
+            TopologicalSorter(self.parents).prepare()
+        except CycleError as error:
+            raise Refusal(f"{error.args[1][0]} is a kind of itself: that is no taxonomy") from None
         below = dict.fromkeys(self.parents, 0)
         for name in self.parents:
             for above in self.above(name):
                 below[above] += 1
         self.information = {name: -math.log(count / len(below)) for name, count in below.items()}
 
-    def above(self, name: str) -> frozenset[str]:
+    def above(self, name: str) -> set[str]:
         """The concept and all that it is a kind of."""
-        if name not in self._above:
-            if name in self._open:
-                raise Refusal(f"{name} is a kind of itself: that is no taxonomy")
-            self._open.add(name)
-            self._above[name] = frozenset({name}).union(*map(self.above, self.parents[name]))
-            self._open.discard(name)
-        return self._above[name]
+        found, left = {name}, [name]
+        while left:
+            more = self.parents[left.pop()] - found
+            found |= more
+            left += more
+        return found
 
     def similarity(self, one: str, other: str) -> float:
         """Lin's: 2 IC(the lowest concept above both) / (IC(one) + IC(other)); 1 for a concept and itself."""
@@ -132,6 +134,8 @@ def build(
         raise Refusal(f"{is_a}: no line PARENT CHILD, as ImageNet's wordnet.is_a.txt has them")
     counts = {name: len(images(root / name)) for name in folders(root)}
     known = folders(seen) if seen.is_dir() else [line.split()[0] for line in lines(seen)]
+    if not known:
+        raise Refusal(f"{seen}: no concept in it; expected those that were seen, one a line, or a folder for each")
     taxonomy = Taxonomy(pairs, {*counts, *known})
     if unknown := [name for name in (*known, *without) if name not in taxonomy.parents]:
         raise near(unknown[0], taxonomy.parents, f"concept of {is_a}")

@@ -109,7 +109,8 @@ def read(path: Path) -> bytes | None:
     where = _place(path)
     if where is None:
         return None
-    return os.pread(_shard(where.shard).fileno(), where.size, where.start)
+    shard = _shard(where.shard)  # a name for it: else another thread that opens shards might close this one meanwhile
+    return os.pread(shard.fileno(), where.size, where.start)
 
 
 def _place(path: Path) -> Place | None:
@@ -119,12 +120,12 @@ def _place(path: Path) -> Place | None:
     name = str(path)[len(root) + 1 :]
     held = folder(Path(root))
     with _LOCK:  # those that are in memory first
-        known = [opened for at, (_, (_, opened)) in _OPEN.items() if at.parent == held]
-    for one in known:
+        known = {at: opened for at, (_, (_, opened)) in _OPEN.items() if at.parent == held}
+    for one in known.values():
         if where := one.place(name):
             return where
     for at in sorted(held.glob(f"[!.]*{ENDING}")):
-        if at not in _OPEN and (where := _opened(at)[1].place(name)):
+        if at not in known and (where := _opened(at)[1].place(name)):
             return where
     return None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from suite import header
-from suite.index import Index, LayoutError, Split, absent, images, lines, require_present, some
+from suite.index import Index, LayoutError, Split, absent, images, lines, require_once, require_present, some
 
 LABELS = {"segmentation": "mask", "normals": "map of normals"}  # what the file of a label is called in messages
 THREADS = 16  # that read headers: on network file systems the time is spent waiting
@@ -30,11 +30,7 @@ def require_pairs(root: Path, index: Index) -> Index:
             f"{root}: {len(gone)} images have no {label} ({some(gone)} not there); expected one for each listed image; "
             "unpack them again, or take the images off the lists"
         )
-    if twice := [item for item, count in Counter(item for item, _ in pairs).items() if count > 1]:
-        raise LayoutError(
-            f"{root}: {len(twice)} images are in two splits or twice in one ({some(twice)}); expected each once; "
-            "mend the lists"
-        )
+    require_once(root, [item for item, _ in pairs])
     if odd := _unlike(root, pairs):
         raise LayoutError(
             f"{root}: {len(odd)} images have a {label} of another size ({some(odd)}); expected the image's; "

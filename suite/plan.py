@@ -76,16 +76,18 @@ def plan(asked: Grid, known: Catalog, *, every_model: bool = False) -> Plan:
     cells = grid.cells(tasks, datasets, models, asked.seeds)
     if not asked.datasets:  # then each task is for its own
         cells = [cell for cell in cells if cell.dataset.name in cell.task.datasets]
-    unknown = [
+    unmeasurable = [
         why
         for task in tasks
         for data in datasets
         for model in models
-        if (asked.datasets or data.name in task.datasets) and (why := grid.unpublished(task, data, model))
+        if (asked.datasets or data.name in task.datasets)
+        and grid.takes(task, data)
+        and (why := grid.unmeasurable(task, data, model))
     ]
-    if unknown and not cells:
-        raise Refusal(unknown[0])
-    return Plan([*made, *cells], [*left_out, *dict.fromkeys(unknown)], bad)
+    if unmeasurable and not cells:
+        raise Refusal(unmeasurable[0])
+    return Plan([*made, *cells], [*left_out, *dict.fromkeys(unmeasurable)], bad)
 
 
 def _with_weights(

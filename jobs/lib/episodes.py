@@ -1,31 +1,10 @@
 """Few-shot episodes on cached features: nearest class mean, squared Euclidean distance."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
 BATCH = 50  # episodes gathered at once
-
-
-def plan(
-    class_counts: Sequence[int], *, shots: int, way: int = 5, query: int = 15, min_query: int = 5, min_way: int = 2
-) -> tuple[int, int, list[int]] | None:
-    """(way, query, classes with enough images), or None where not even `min_way` classes with `min_query` queries each
-    are to be had.
-
-    The way shrinks to the number of classes, the queries to the most that leave enough classes.
-    """
-    counts = [int(count) for count in class_counts]
-    way = min(way, sum(count > 0 for count in counts))
-    if way < min_way:
-        return None
-    most = sorted(counts, reverse=True)[way - 1] - shots
-    query = min(query, most)
-    if query < min_query:
-        return None
-    return way, query, [number for number, count in enumerate(counts) if count >= shots + query]
 
 
 def accuracies(

@@ -10,8 +10,8 @@ CARS = Dataset(
     path="cars",
     classes=196,
     counts={"train": 8144, "test": 8041},
-    source="cars_train.tgz, cars_test.tgz, car_devkit.tgz and cars_test_annos_withlabels.mat; or car_ims.tgz and "
-    "cars_annos.mat",
+    source="stanford_cars/, as Kaggle's archive unpacks (or cars_train.tgz, cars_test.tgz, car_devkit.tgz and "
+    "cars_test_annos_withlabels.mat; or car_ims/ and cars_annos.mat)",
     archives=(
         Archive(
             (f"{HOME}/car196/cars_train.tgz",),

@@ -13,7 +13,8 @@ COG_L1 = Dataset(
     path="cog",
     classes=1000,
     counts={"train": 1118804, "test": 50000},
-    source="cog_levels_mapping_file.pkl, cog_concepts_split_file.pkl, and winter21_whole.tar.gz of ImageNet",
+    source="cog_levels_mapping_file.pkl, cog_concepts_split_file.pkl, and winter21_whole.tar.gz of ImageNet "
+    "(or the tars in it)",
     archives=(
         Archive((f"{HOME}/cog_levels_mapping_file.pkl",)),
         Archive((f"{HOME}/cog_concepts_split_file.pkl",)),

@@ -30,6 +30,7 @@ IMAGENET1K_1PERCENT = replace(
     counts={"train": 12811, "test": 50000},
     source="imagenet1k's folder, and 1percent.txt of https://github.com/google-research/simclr in it",
     archives=(Archive((f"{LISTS}/1percent.txt",)),),
+    page="",
     citation="Chen et al., A simple framework for contrastive learning of visual representations, ICML 2020",
 )
 IMAGENET1K_10PERCENT = replace(

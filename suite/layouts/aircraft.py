@@ -31,7 +31,8 @@ def index(root: Path) -> Index:
     prefix = inner.required(root, _prefix(root), EXPECTED)
     classes = lines(root / prefix / "variants.txt")
     splits = {name: _split(root, prefix, f"images_variant_{name}.txt", classes) for name in SPLITS}
-    require_all_labelled(root, classes, splits["train"].labels, "images_variant_train.txt")
+    for name in ("train", "test"):
+        require_all_labelled(root, classes, splits[name].labels, f"images_variant_{name}.txt")
     require_present(root, [item for split in splits.values() for item in split.items])
     return Index(KIND, classes, splits)
 

@@ -83,13 +83,18 @@ def _files(path: Path, value: Any) -> list[str]:
 def _places(root: Path, concepts: list[str]) -> dict[str, str]:
     """WNID -> its images' folder; LayoutError where one has none."""
     outer = ["", *(f"{name}/" for name in folders(root) if not WNID.fullmatch(name))]
-    inner = next((place for place in outer if any((root / place / wnid).is_dir() for wnid in concepts)), "")
+    ends = ("", ".tar")  # in the first folder that has any of them, unpacked or else packed
+    held = (
+        place for end in ends for place in outer if any((root / f"{place}{wnid}{end}").exists() for wnid in concepts)
+    )
+    inner = next(held, "")
     if gone := [wnid for wnid in concepts if not (root / inner / wnid).is_dir()]:
         packed = sum((root / inner / f"{wnid}.tar").is_file() for wnid in gone)
         told = f"; {packed} of them are there as a tar" if packed else ""
         raise LayoutError(
             f"{root}: {len(gone)} of {len(concepts)} concepts have no folder ({some(gone)}){told}; expected "
-            "WNID/*.JPEG of ImageNet-21K, as its release of winter 2021 has them; unpack each WNID.tar into WNID/"
+            "WNID/*.JPEG of ImageNet-21K, as its release of winter 2021 has them; unpack each WNID.tar into "
+            "WNID/, as launch.py fetch cog-l1 --from FOLDER does"
         )
     twice = {wnid: f"{inner}{wnid}/{wnid}" for wnid in concepts}
     return {wnid: place if (root / place).is_dir() else f"{inner}{wnid}" for wnid, place in twice.items()}

@@ -9,6 +9,8 @@ Classes are the categories in the order of their ids, called by their names (whi
 
 import json
 import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,10 +106,23 @@ def _is_pair(row: object, part: str) -> bool:
 
 def _split(listed: Listed) -> Split:
     labels = {number: label for label, number in enumerate(sorted(listed.categories))}
-    given = dict(listed.annotations)
-    unknown = sorted({str(category) for category in given.values() if category not in labels})
-    bare = [file for image, file in listed.images if image not in given]
-    if unknown or bare:
-        told = f"categories that are not listed ({some(unknown)})" if unknown else f"no category for {some(bare)}"
-        raise LayoutError(f"{listed.path}: {told}; expected one listed category an image; unpack it again")
+    files, given = dict(listed.images), dict(listed.annotations)
+    faults = {
+        "categories that are not listed ({})": sorted({str(one) for one in given.values() if one not in labels}),
+        "no category for {}": [file for image, file in listed.images if image not in given],
+        "several images of one id ({})": _repeated(listed.images, files),
+        "several categories for the images of the ids {}": _repeated(listed.annotations, given),
+        "categories for images that are not listed, of the ids {}": [str(one) for one in given if one not in files],
+    }
+    for told, odd in faults.items():
+        if odd:
+            raise LayoutError(
+                f"{listed.path}: {told.format(some(odd))}; expected one listed category an image; unpack it again"
+            )
     return Split([file for _, file in listed.images], [labels[given[image]] for image, _ in listed.images])
+
+
+def _repeated(rows: Sequence[tuple[int, object]], once: Collection[int]) -> list[str]:
+    if len(once) == len(rows):
+        return []
+    return [str(number) for number, times in Counter(number for number, _ in rows).items() if times > 1]

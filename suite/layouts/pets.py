@@ -4,29 +4,31 @@
     annotations/test.txt        the same
     images/NAME.jpg             NAME is BREED_NUMBER, such as yorkshire_terrier_12
 
-Class ids count from 1; class names are what NAME says before its number. There is no official val split.
+The root is that folder, or the one that holds torchvision's oxford-iiit-pet/. Class ids count from 1; class names are
+what NAME says before its number. There is no official val split.
 """
 
 from pathlib import Path
 
-from suite.index import Index, LayoutError, Split, lines, require_all_labelled, require_present, unlike
+from suite import inner
+from suite.index import Index, LayoutError, Split, lines, require_all_labelled, require_present
 
 KIND = "classification"
 EXPECTED = "annotations/trainval.txt, annotations/test.txt and images/"
+FOLDERS = ("oxford-iiit-pet",)
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 
 def recognise(root: Path) -> bool:
     """Whether the folder looks like this layout."""
-    return (root / "annotations" / "trainval.txt").is_file() and (root / "images").is_dir()
+    return _prefix(root) is not None
 
 
 def index(root: Path) -> Index:
     """Read the folder; raises LayoutError."""
-    if not recognise(root):
-        raise unlike(root, EXPECTED)
+    prefix = inner.required(root, _prefix(root), EXPECTED)
     breeds: dict[int, str] = {}
-    splits = {split: _split(root / "annotations" / file, breeds) for split, file in LISTS.items()}
+    splits = {split: _split(root, prefix, file, breeds) for split, file in LISTS.items()}
     if sorted(breeds) != list(range(1, len(breeds) + 1)):
         raise LayoutError(f"{root}: class ids are {sorted(breeds)}; expected 1, 2, 3 ... without a gap; mend the lists")
     classes = [breeds[number] for number in sorted(breeds)]
@@ -35,7 +37,16 @@ def index(root: Path) -> Index:
     return Index(KIND, classes, splits)
 
 
-def _split(path: Path, breeds: dict[int, str]) -> Split:
+def _prefix(root: Path) -> str | None:
+    return inner.prefix(
+        root,
+        FOLDERS,
+        lambda folder: (folder / "annotations" / "trainval.txt").is_file() and (folder / "images").is_dir(),
+    )
+
+
+def _split(root: Path, prefix: str, file: str, breeds: dict[int, str]) -> Split:
+    path = root / prefix / "annotations" / file
     items, labels = [], []
     for line in lines(path):
         if line.startswith("#"):
@@ -49,6 +60,6 @@ def _split(path: Path, breeds: dict[int, str]) -> Split:
             raise LayoutError(
                 f"{path}: class id {number} is '{breeds[int(number)]}' and '{breed}'; expected one breed an id; mend it"
             )
-        items.append(f"images/{name}.jpg")
+        items.append(f"{prefix}images/{name}.jpg")
         labels.append(int(number) - 1)
     return Split(items, labels)

@@ -39,6 +39,8 @@ def index(root: Path) -> Index:
     if gaps := [str(number) for number in range(len(names)) if number not in names]:
         raise LayoutError(f"{root / lists}: no image has the labels {some(gaps)}; expected all of 0, 1 ...; unpack it")
     classes = [names[number] for number in range(len(names))]
+    if twice := sorted({name for name in classes if classes.count(name) > 1}):
+        raise LayoutError(f"{root / lists}: several labels for {some(twice)}; expected one a folder; unpack it again")
     require_all_labelled(root, classes, splits["train"].labels, "train_places205.csv")
     require_present(root, chain.from_iterable(held.items for held in splits.values()))
     return Index(KIND, classes, splits)
@@ -53,25 +55,21 @@ def _split(path: Path, images: str, names: dict[int, str]) -> Split:
     """A list's split; `names` gets the names of its labels. Of its millions of lines little is done with each."""
     items: list[str] = []
     labels: list[int] = []
-    known: dict[str, int] = {}  # what stands behind the last space of a line, and its end -> label
+    known: dict[str, tuple[str, int, str]] = {}  # a line's end -> its start, its label, and the folder of its image
+    unknown = ("?", 0, "")
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for line in file:
-                item, _, end = line.rpartition(" ")
-                label = known.get(end)
-                if label is None:
-                    item, _, number = line.strip().rpartition(" ")
-                    if not item and not number:
+                start, _, rest = line.rpartition("/")
+                name, _, end = rest.rpartition(" ")
+                usual, label, folder = known.get(end, unknown)
+                if start != usual:
+                    if not line.strip():
                         continue
-                    if not number.isdecimal():
-                        raise _odd(path, line)
-                    label = int(number)
-                    names.setdefault(label, item.strip("/").partition("/")[2].rpartition("/")[0])
-                    if end.strip():
-                        known[end] = label
-                if "/" not in item:
-                    raise _odd(path, line)
-                items.append(images + (item.lstrip("/") if item[0] == "/" else item))
+                    folder, name, number = _parts(path, line.strip(), names)
+                    label, folder = int(number), f"{images}{folder}/"
+                    known[f"{number}\n"] = start, label, folder
+                items.append(folder + name)
                 labels.append(label)
     except (OSError, UnicodeDecodeError) as error:
         raise LayoutError(f"{path}: cannot be read ({error}); unpack the archive again") from None
@@ -80,5 +78,16 @@ def _split(path: Path, images: str, names: dict[int, str]) -> Split:
     return Split(items, labels)
 
 
-def _odd(path: Path, line: str) -> LayoutError:
-    return LayoutError(f"{path}: line {line.strip()!r}; expected a/abbey/NAME.jpg LABEL; unpack it again")
+def _parts(path: Path, line: str, names: dict[int, str]) -> tuple[str, str, str]:
+    """A line's folder, image and label; `names` gets the name of that label, or has the same."""
+    item, _, number = line.rpartition(" ")
+    folder, _, image = item.lstrip("/").rpartition("/")
+    name = folder.partition("/")[2]
+    if not name or not number.isdecimal():
+        raise LayoutError(f"{path}: line {line!r}; expected a/abbey/NAME.jpg LABEL; unpack it again")
+    if (other := names.setdefault(int(number), name)) != name:
+        raise LayoutError(
+            f"{path}: line {line!r}, but another line has {number} for {other}; expected one label a folder; "
+            "unpack it again"
+        )
+    return folder, image, number

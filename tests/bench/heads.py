@@ -7,8 +7,8 @@ device, a look at every loss. Both are measured for some steps, in turns, and ex
 `--epochs` epochs; ours is asked for `--at-once` trials together, and reads and converts the features once for each
 such batch, which is measured whole. The first ratio is of training alone. The published loop also looks at all
 validation images, a fifth of all, after every epoch, ours at the end: the second ratio counts that. Ratios are of
-medians, of the clock and, on a CPU, of the processor's time, which other work on the machine disturbs less. The products
-alone, in float32 and as ours are, say what the machine's arithmetic leaves to be had.
+medians, of the clock and, on a CPU, of the processor's time, which other work on the machine disturbs less. The
+products alone, in float32 and as ours are, say what the machine's arithmetic leaves to be had.
 
 With --features (features.npz, as linear.py --cache leaves it) it also says what products in bfloat16 change in the
 validation accuracy of every trial.

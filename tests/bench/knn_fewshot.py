@@ -16,6 +16,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from jobs.lib import episodes, metrics, neighbours
+from suite import enough
 
 KS = (10, 20, 100, 200)
 T = 0.07
@@ -59,7 +60,7 @@ def measure_neighbours(x: np.ndarray, y: np.ndarray, split: np.ndarray, device: 
 
 def measure_episodes(x: np.ndarray, y: np.ndarray, device: str) -> None:
     for shots in (1, 5, 20, 50):
-        plan = episodes.plan(np.bincount(y), shots=shots)
+        plan = enough.episodes(np.bincount(y), shots=shots)
         if plan is None:
             print(f"few-shot K={shots}: not enough images")
             continue

@@ -68,36 +68,6 @@ def test_far_from_the_origin(data):
     np.testing.assert_allclose(moved.mean(), there.mean(), atol=2e-3)
 
 
-@pytest.mark.parametrize(
-    "counts, shots, expected",
-    [
-        ([100] * 10, 5, (5, 15, list(range(10)))),
-        ([100, 20, 20, 20, 20, 19], 5, (5, 15, [0, 1, 2, 3, 4])),
-        ([100, 100, 100, 100, 12, 11], 5, (5, 7, [0, 1, 2, 3, 4])),
-        ([100, 100, 100, 100, 9], 5, None),
-        ([30, 30, 30], 5, (3, 15, [0, 1, 2])),
-        ([30, 30, 30], 20, (3, 10, [0, 1, 2])),
-        ([30], 5, None),
-        ([], 1, None),
-    ],
-)
-def test_plan(counts, shots, expected):
-    assert episodes.plan(counts, shots=shots) == expected
-
-
-@pytest.mark.parametrize(
-    "counts, shots, expected",
-    [
-        ([100] * 10, 50, (5, 15, list(range(10)))),
-        ([65] * 5 + [64], 50, (5, 15, [0, 1, 2, 3, 4])),
-        ([65] * 4 + [64], 50, None),
-        ([100] * 4, 5, None),
-    ],
-)
-def test_nothing_shrinks_where_the_paper_is_followed(counts, shots, expected):
-    assert episodes.plan(counts, shots=shots, min_query=15, min_way=5) == expected
-
-
 def test_too_few_classes(data):
     with pytest.raises(ValueError, match="0 classes have 65 images; 5 are needed"):
         episodes.accuracies(*data, shots=50)

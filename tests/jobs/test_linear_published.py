@@ -171,6 +171,6 @@ def test_fewshot_paper_squashes_and_never_shrinks(known: Catalog) -> None:
     found = run(known, cell(known, "fewshot-paper", episodes=20), fewshot)
     assert [metric.name for metric in found.metrics] == ["5-way 5-shot", "5-way 20-shot", "5-way 50-shot"]
     assert set(found.details["queries"].values()) == {15}
-    with pytest.raises(BadData, match="few-shot needs 5 classes with 183 images each"):
+    with pytest.raises(BadData, match="fewshot-paper needs 5 classes with 183 images each"):
         run(known, cell(known, "fewshot-paper", shots=(168,)), fewshot)
     assert run(known, cell(known, "fewshot", shots=(168,), episodes=2), fewshot).details["queries"] == {168: 13}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from miniatures import MINIATURES, Files, packed, photo, voc
+from miniatures import MINIATURES, Files, packed, photo, photos, voc
 
 from jobs import check as opening
 from jobs.lib import images
@@ -22,6 +22,7 @@ from suite import packed as packing
 from suite.catalog import Catalog
 from suite.dataset import Archive, Dataset
 from suite.entry import Refusal
+from suite.index import LayoutError
 from suite.layouts import eurosat
 from suite.store import Store
 
@@ -430,6 +431,7 @@ def unpacked(tmp_path: Path, known: Catalog, name: str) -> Path:
         ("voc0712", "VOCdevkit", "VOCdevkit"),
         ("cifar10", "", ""),
         ("tiny-imagenet", "", "tiny-imagenet-200"),
+        ("voc2007", "", "VOCdevkit/VOC2007"),  # not the folder around it, which the layout can read, too
     ],
 )
 def test_a_folder_is_linked(name: str, given: str, to: str, known: Catalog, tmp_path: Path) -> None:
@@ -480,6 +482,11 @@ def test_a_single_archive_of_another_name(known: Catalog, tmp_path: Path) -> Non
     assert "as published" in bring(known, "dtd", given=renamed)
     miniature(known, "pets", MINIATURES["pets"].make(), None, tmp_path / "pets")
     odd = (tmp_path / "pets/images.tar.gz").rename(tmp_path / "archive.tar.gz")
+    (tmp_path / "broken.tar.gz").write_bytes(b"1")
+    with pytest.raises(
+        Refusal, match=r"^dtd: broken.tar.gz could not be brought: .*; bring broken.tar.gz into a folder"
+    ):
+        bring(Catalog(Store(tmp_path / "other")), "dtd", given=tmp_path / "broken.tar.gz")
     with pytest.raises(Refusal, match=r"archive.tar.gz is none of images.tar.gz, annotations.tar.gz; name one"):
         bring(known, "pets", given=odd)
 
@@ -496,6 +503,114 @@ def test_a_data_set_of_which_no_archive_is_published(known: Catalog, tmp_path: P
     files = {f"dataset/train/{kind}/{number}.JPG": photo(number) for kind in kinds for number in range(5)}
     (tmp_path / "archive.zip").write_bytes(packed("archive.zip", files))
     assert "as published" in bring(known, name, given=tmp_path / "archive.zip")
+
+
+def test_a_whole_of_which_a_part_was_linked_before(known: Catalog, tmp_path: Path) -> None:
+    mine = unpacked(tmp_path, known, "voc0712")
+    years = MINIATURES["voc2007"]
+    known.datasets["voc2007"] = replace(known.datasets["voc2007"], classes=years.classes, counts=years.counts)
+    bring(known, "voc2007", given=mine)
+    root = known.store.data / "VOCdevkit"
+    assert not root.is_symlink()
+    assert f"{root}, a link to {mine / 'VOCdevkit'}, " in bring(known, "voc0712", given=mine)
+    for name in ("voc2007", "voc0712"):
+        assert check.look(adhoc.place(name, known)).faults == []
+        assert bring(known, name).startswith(f"{name}: is there")
+
+
+def test_a_part_that_is_linked_is_not_the_whole(known: Catalog, tmp_path: Path) -> None:
+    other = unpacked(tmp_path, known, "voc0712").rename(tmp_path / "other")
+    mine = unpacked(tmp_path, known, "voc2007")
+    bring(known, "voc2007", given=mine)
+    with pytest.raises(Refusal, match=r"VOCdevkit is there, and not the whole data set; move it away"):
+        bring(known, "voc0712", given=other)
+    assert (known.store.data / "VOCdevkit/VOC2007").resolve() == mine / "VOCdevkit/VOC2007"
+
+
+@pytest.mark.parametrize("given", ["", "caltech-101.zip", "caltech-101", "caltech-101/101_ObjectCategories.tar.gz"])
+def test_caltech101_as_its_page_has_it(given: str, known: Catalog, tmp_path: Path) -> None:
+    entry = known.datasets["caltech101"]
+    (held,) = MINIATURES["caltech101"].make().values()
+    one = miniature(known, "caltech101", {"caltech_101.tgz": held}, None, tmp_path / "as_tgz")
+    tar = (tmp_path / "as_tgz/caltech_101.tgz").read_bytes()
+    inner = "101_ObjectCategories.tar.gz"
+    (tmp_path / "have/caltech-101").mkdir(parents=True)
+    if given.startswith("caltech-101/") or given == "caltech-101":
+        (tmp_path / "have/caltech-101" / inner).write_bytes(tar)
+    files: Files = {f"caltech-101/{inner}": tar, "caltech-101/show_annotation.m": b"1", f"__MACOSX/._{inner}": b"2"}
+    (tmp_path / "have/caltech-101.zip").write_bytes(packed("caltech-101.zip", files))
+    with pytest.raises(
+        Refusal, match=rf"open {entry.page} in a browser, bring caltech-101.zip \(or {inner}.* a folder"
+    ):
+        bring(known, "caltech101", mirror=tmp_path)
+    before = sorted((tmp_path / "have").rglob("*"))
+    assert "as published" in bring(known, "caltech101", given=tmp_path / "have" / given)
+    assert sorted((tmp_path / "have").rglob("*")) == before
+    assert check.look(adhoc.place("caltech101", known)).faults == []
+    assert not (known.store.data / data.ARCHIVES / one.path).exists()
+
+
+def test_a_zip_around_another_archive_than_the_published(known: Catalog, tmp_path: Path) -> None:
+    miniature(known, "caltech101", MINIATURES["caltech101"].make(), None, tmp_path / "as_tgz")
+    odd = packed("a.tar.gz", photos("101_ObjectCategories/Faces_easy/a.jpg"))
+    files: Files = {"caltech-101/101_ObjectCategories.tar.gz": odd}
+    (tmp_path / "caltech-101.zip").write_bytes(packed("caltech-101.zip", files))
+    with pytest.raises(Refusal, match=r"could not be brought: .*/caltech-101.zip: its SHA-256 is"):
+        bring(known, "caltech101", given=tmp_path / "caltech-101.zip")
+    assert not [path for path in known.store.data.rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("imagenet1k-1percent", r"bring 1percent.txt \(https://raw.githubusercontent.com/\S+/1percent.txt\) into"),
+        ("imagenet1k-10percent", r"bring 10percent.txt \(https://raw.githubusercontent.com/\S+/10percent.txt\) into"),
+        ("cars", r"open https://www.kaggle.com/\S+ in a browser, bring stanford_cars/, as Kaggle's archive unpacks"),
+    ],
+)
+def test_what_is_to_be_brought_is_where_it_is_said_to_be(name: str, told: str, known: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=told) as refused:
+        bring(known, name, mirror=tmp_path)
+    assert "image-net.org" not in str(refused.value)
+
+
+@pytest.mark.parametrize("inner", ["", "winter21_whole/"])
+def test_a_folder_of_tars_by_class(inner: str, known: Catalog, tmp_path: Path) -> None:
+    held = MINIATURES["cog-l3"].make()
+    one = miniature(known, "cog-l3", held, None, tmp_path / "have")
+    (tmp_path / "have/winter21_whole.tar.gz").unlink()
+    tars = {path.removeprefix("winter21_whole/"): tar for path, tar in held["winter21_whole.tar.gz"].items()}  # type: ignore[union-attr]
+    (tmp_path / "have" / inner).mkdir(exist_ok=True)
+    for name, tar in tars.items():
+        (tmp_path / "have" / inner / name).write_bytes(tar)
+    with pytest.raises(LayoutError, match=r"2 of them are there as a tar; .*, as launch.py fetch cog-l1 --from FOLDER"):
+        adhoc.read(one.layout, tmp_path / "have")
+    damaged = tmp_path / "have" / inner / min(tars)
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:700])
+    with pytest.raises(Refusal, match=rf"winter21_whole.tar.gz could not be brought: .*: {damaged.name} is no whole"):
+        bring(known, "cog-l3", given=tmp_path / "have")
+    damaged.write_bytes(content)
+    before = sorted((tmp_path / "have").rglob("*"))
+    assert "as published" in bring(known, "cog-l3", given=tmp_path / "have")
+    assert sorted((tmp_path / "have").rglob("*")) == before
+    assert check.look(adhoc.place("cog-l3", known)).faults == []
+    assert bring(known, "cog-l3").startswith("cog-l3: is there")
+
+
+@pytest.mark.parametrize(
+    ("name", "inner"),
+    [("pets", "oxford-iiit-pet"), ("pets-trimaps", "oxford-iiit-pet"), ("dtd", ""), ("dtd", "dtd")],
+)
+def test_as_torchvision_unpacks_it(name: str, inner: str, known: Catalog, tmp_path: Path) -> None:
+    mine = unpacked(tmp_path, known, name)
+    (tmp_path / "root").mkdir()
+    mine.rename(tmp_path / "root" / inner if inner else tmp_path / "one")
+    root = tmp_path / "root" if inner else tmp_path / "one"
+    found = check.look(adhoc.Place(known.datasets[name].layout, root, known.datasets[name]))
+    assert (found.faults, found.told[-1]) == ([], "classes and counts are the published ones")
+    assert len(pixels(root, adhoc.read(known.datasets[name].layout, root))) >= 4
+    assert "as published" in bring(known, name, given=root)
 
 
 def test_voc_of_a_year_beside_another(known: Catalog, tmp_path: Path) -> None:

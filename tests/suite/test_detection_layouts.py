@@ -347,9 +347,9 @@ def test_a_folder_is_what_the_tasks_take(
 
 def test_a_grid_of_both_kinds_measures_each_on_its_own(both: Path, catalog: Catalog) -> None:
     catalog.tasks["boxes"] = Task(name="boxes", kinds=(BOXES,))
-    asked = Grid(tasks=("linear", "boxes"), models=("pixels_8x8",), datasets=(f"voc:{both}",), seeds=(0,))
+    asked = Grid(tasks=("knn", "boxes"), models=("pixels_8x8",), datasets=(f"voc:{both}",), seeds=(0,))
     planned = plan.plan(asked, catalog)
-    assert [(cell.task.name, cell.dataset.kind) for cell in planned.cells] == [("linear", MULTI), ("boxes", BOXES)]
+    assert [(cell.task.name, cell.dataset.kind) for cell in planned.cells] == [("knn", MULTI), ("boxes", BOXES)]
     assert len(planned.left_out) == 2
     with pytest.raises(Refusal, match=r"fewshot takes classification datasets, but VOC2007-\w+ is multilabel"):
         plan.plan(replace(asked, tasks=("fewshot",)), catalog)

@@ -117,6 +117,42 @@ def test_messages_of_a_part_of_imagenet(text: str, message: str, tmp_path: Path)
         imagenet.index(write(imagenet_set(tmp_path), {"1percent.txt": text}), "1percent")
 
 
+def kaggle(root: Path, *, loose: bool) -> Path:
+    write(root, {imagenet.LIST: "n02 fox, red fox\nn01 tench, Tinca tinca\n", "1percent.txt": "n02_8.JPEG\n"})
+    val = "" if loose else "n02/"
+    names = ("train/n01/n01_1.JPEG", "train/n02/n02_8.JPEG", f"val/{val}ILSVRC2012_val_00000001.JPEG")
+    return photos(root, *(f"ILSVRC/Data/CLS-LOC/{name}" for name in names))
+
+
+@pytest.mark.parametrize("loose", [True, False])
+def test_imagenet_as_kaggle_has_it(loose: bool, tmp_path: Path, known: Catalog) -> None:
+    root = kaggle(tmp_path / "in", loose=loose)
+    if loose:
+        with pytest.raises(LayoutError, match=r"images of val/ are in no folders; .* LOC_val_solution.csv of Kaggle"):
+            imagenet.index(root)
+        write(root, {imagenet.SOLUTION: "ImageId,PredictionString\nILSVRC2012_val_00000001,n02 1 2 3 4 n02 5 6 7 8\n"})
+    inner = "ILSVRC/Data/CLS-LOC"
+    index = imagenet.index(root)
+    test = f"{inner}/val/{'' if loose else 'n02/'}ILSVRC2012_val_00000001.JPEG"
+    assert index.splits["test"] == Split([test], [0])
+    assert index.splits["train"] == Split([f"{inner}/train/n01/n01_1.JPEG", f"{inner}/train/n02/n02_8.JPEG"], [1, 0])
+    assert imagenet.index(root, "1percent").splits["train"].items == [f"{inner}/train/n02/n02_8.JPEG"]
+    assert adhoc.dataset(str(root), known).layout == "imagenet"
+    with pytest.raises(LayoutError, match=r"the folder holds train, val; expected .*; or Kaggle's ILSVRC/ and LOC_syn"):
+        imagenet.index(root / inner)
+    assert (root / test).is_file()  # nothing of a user's is moved
+
+
+def test_messages_of_a_ground_truth(tmp_path: Path) -> None:
+    root = kaggle(tmp_path, loose=True)
+    write(root, {imagenet.SOLUTION: "ImageId,PredictionString\nILSVRC2012_val_00000001,n09 1 2 3 4\n"})
+    with pytest.raises(LayoutError, match=r"val/ has 1 folders that LOC_synset_mapping.txt has not \(n09\)"):
+        imagenet.index(root)
+    write(root, {imagenet.SOLUTION: "ImageId,PredictionString\nILSVRC2012_val_00000002,n02 1 2 3 4\n"})
+    with pytest.raises(LayoutError, match=r"the ground truth has no class for 1 images of val/ \(ILSVRC2012_val_0"):
+        imagenet.index(root)
+
+
 # ---- iNaturalist
 
 CATEGORIES = [

@@ -89,6 +89,13 @@ def test_a_circle_is_no_taxonomy() -> None:
         Taxonomy([("a", "b"), ("b", "c"), ("c", "a")])
 
 
+def test_a_deep_taxonomy() -> None:
+    names = [f"{number:04}" for number in range(2000)]
+    deep = Taxonomy(reversed([*itertools.pairwise(names)]))  # the deepest first
+    assert deep.above(names[-1]) == set(names)
+    assert deep.similarity(names[0], names[-1]) == 0.0
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     root = tmp_path / "photos"
@@ -138,6 +145,11 @@ def test_what_is_unknown_is_told(photos: Path) -> None:
     write(photos.parent, {"empty.txt": "one\n"})
     with pytest.raises(Refusal, match="no line PARENT CHILD"):
         levels.build(photos, photos.parent / "empty.txt", photos.parent / "seen.txt", levels=1, size=1)
+    write(photos.parent, {"seen.txt": "\n"})
+    (photos.parent / "none").mkdir()
+    for seen in ("seen.txt", "none"):
+        with pytest.raises(Refusal, match=f"{seen}: no concept in it; expected those that were seen"):
+            levels.build(photos, photos.parent / "is_a.txt", photos.parent / seen, levels=1, size=1)
 
 
 def test_ranks_hold_for_every_pair(photos: Path) -> None:

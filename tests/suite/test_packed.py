@@ -6,6 +6,8 @@ import json
 import shutil
 import subprocess
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -199,6 +201,24 @@ def test_a_kill_costs_only_the_shard_that_was_written(tmp_path: Path, monkeypatc
     assert sorted(path.name for path in held.iterdir()) == sorted(path.name for path in held.glob("[!.]*"))
     shutil.rmtree(place.root)
     assert packed.read(changed) == first[:-1] + b"x"
+
+
+def test_threads_read_what_they_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there are more shards than are kept open, and where none is yet."""
+    monkeypatch.setattr(packed, "_shard", lru_cache(maxsize=2)(packed._shard.__wrapped__))
+    root = tmp_path / "mine"
+    names = [f"{split}/{label}/{number}.jpg" for split in ("train", "test") for label in "ab" for number in range(20)]
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode().ljust(400_000, b"."))  # two a shard
+    pack.pack(Place("imagefolder", root, None), 1, nothing)
+    gone(Place("imagefolder", root, None), tmp_path / "gone")
+    assert len(list(packed.folder(root).glob("*.tar"))) > 20
+    packed._OPEN.clear()
+    asked = np.random.default_rng(0).choice(names, 8000).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(lambda name: packed.read(root / name), asked))
+    assert [one and one[: len(name)].decode() for one, name in zip(read, asked, strict=True)] == asked
 
 
 def test_what_is_left_of_other_shards_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

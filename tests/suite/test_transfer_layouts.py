@@ -42,12 +42,12 @@ def aircraft_set(root: Path) -> Path:
         "data/variants.txt": "707-320\nF-16A/B\nHawk T1\n",
         "data/images_variant_train.txt": "1025794 707-320\n1340192 F-16A/B\n0056978 Hawk T1\n",
         "data/images_variant_val.txt": "1025795 F-16A/B\n",
-        "data/images_variant_test.txt": "1514522 Hawk T1\n0747566 707-320\n",
+        "data/images_variant_test.txt": "1514522 Hawk T1\n0747566 707-320\n0748444 F-16A/B\n",
         "data/images_variant_trainval.txt": "1025794 707-320\n",
         "data/families.txt": "Boeing 707\n",
         "README.md": "",
     }
-    numbers = ("1025794", "1340192", "0056978", "1025795", "1514522", "0747566")
+    numbers = ("1025794", "1340192", "0056978", "1025795", "1514522", "0747566", "0748444")
     return photos(write(root, lists), *(f"data/images/{number}.jpg" for number in numbers))
 
 
@@ -189,12 +189,25 @@ def test_aircraft(tmp_path: Path) -> None:
     assert index.splits["train"] == Split(
         [f"data/images/{n}.jpg" for n in ("1025794", "1340192", "0056978")], [0, 1, 2]
     )
-    assert counts(index) == {"train": 3, "val": 1, "test": 2}
+    assert counts(index) == {"train": 3, "val": 1, "test": 3}
     assert aircraft.index(tmp_path / "data").splits["val"] == Split(["images/1025795.jpg"], [1])
+
+
+def test_a_byte_order_mark_is_no_part_of_a_list(tmp_path: Path) -> None:
+    before = aircraft.index(aircraft_set(tmp_path))
+    for name in ("variants.txt", "images_variant_train.txt"):
+        path = tmp_path / "data" / name
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert aircraft.index(tmp_path) == before
 
 
 def test_aircraft_messages(tmp_path: Path) -> None:
     root = aircraft_set(tmp_path)
+    whole = (root / "data/images_variant_test.txt").read_text()
+    write(root, {"data/images_variant_test.txt": "1514522 Hawk T1\n0747566 707-320\n"})
+    with pytest.raises(LayoutError, match=r"1 classes have no image in images_variant_test.txt \(F-16A/B\)"):
+        aircraft.index(root)
+    write(root, {"data/images_variant_test.txt": whole})
     (root / "data/images/0747566.jpg").unlink()
     with pytest.raises(
         LayoutError, match=r"1 listed images are not there \(data/images/0747566.jpg\); unpack the images"
@@ -481,9 +494,9 @@ def test_voc2007_has_several_labels_to_an_image(known: Catalog, tmp_path: Path) 
             marks = [
                 1 if name in held else 0 if name in difficult.get(image, set()) else -1 for image, held in there.items()
             ]
-            text = "".join(f"{image} {mark:2d}\n" for image, mark in zip(there, marks, strict=True))
+            text = "".join(f"{split}_{image} {mark:2d}\n" for image, mark in zip(there, marks, strict=True))
             write(year, {f"ImageSets/Main/{name}_{split}.txt": text})
-    photos(year, *(f"JPEGImages/{image}.jpg" for image in there))
+    photos(year, *(f"JPEGImages/{split}_{image}.jpg" for split in ("train", "val", "test") for image in there))
     index = voc.index(tmp_path)
     assert (index.kind, len(index.classes)) == (published.kind, published.classes) == ("multilabel", 20)
     assert index.splits.keys() == published.counts.keys()
