@@ -57,9 +57,12 @@ def alone(x: np.ndarray, y: np.ndarray, classes: int, rate: float, decay: float)
     return layer
 
 
-@pytest.mark.parametrize("room", [1, 1 << 30], ids=["one by one", "all at once"])
-def test_each_head_is_what_it_would_be_alone(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    monkeypatch.setitem(heads.LOGITS, "cpu", room)
+@pytest.mark.parametrize("as_on", ["cpu", "cuda"])
+def test_each_head_is_what_it_would_be_alone(monkeypatch: pytest.MonkeyPatch, as_on: str) -> None:
+    """One after the other in parts that fit a cache, and all at once with whole matrices, as on a GPU."""
+    monkeypatch.setitem(heads.LOGITS, "cpu", 1 if as_on == "cpu" else heads.LOGITS["cuda"])
+    if as_on == "cuda":
+        monkeypatch.setattr(heads, "_in_cache", lambda matrices: [tuple(matrices)])
     x, y = clusters(300, 37, 11)  # 300 = 4 * 64 + 44: the last batch is smaller
     made = trained(x, y, 11, PAIRS)
     assert made.done == 20
