@@ -2,7 +2,8 @@
 # DETECTRON2=/path/to/checkout, or an archive's address: where detectron2, which no registry has, is taken from.
 PYTHON ?= python3
 STORE  ?= store
-# Of the tests: one a core, up to eight, and one for those on Slurm and on container engines, which mostly waits.
+# Of the tests: one a core, up to eight, and one for those on Slurm and on container engines, which mostly waits. OpenBLAS
+# (scikit-learn's, the oracle) has a thread each: its threads spin while they wait, which took tests ten times their time.
 WORKERS ?= $(shell n=$$(nproc); echo $$((n < 8 ? n + 1 : 9)))
 UV     := .uv/bin/uv
 RUN    := .venv/bin/python
@@ -17,7 +18,7 @@ demo: .venv/.mmseg .venv/.detectron2  ## the embedded grid: prints its table and
 	$(RUN) launch.py --store $(STORE) gather
 
 test: .venv/.tests .venv/.mmseg .venv/.detectron2   ## all tests; PYTEST="-k solver" chooses some
-	OMP_WAIT_POLICY=PASSIVE $(RUN) -m pytest -n $(WORKERS) --dist loadscope $(PYTEST)
+	OMP_WAIT_POLICY=PASSIVE OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist loadscope $(PYTEST)
 
 lint: .venv/.tests
 	$(RUN) -m ruff check .

@@ -147,8 +147,6 @@ def selection(cell: Cell, views: dict[str, LabelledViews]) -> tuple[list[Row], l
     if "val" in rows:
         return rows["train"], rows["val"]
     kept, held = seeds.holdout(np.zeros(len(rows["train"]), int), cell.task.settings["holdout"], cell.seed)
-    if not len(held):
-        raise BadData(f"{cell.dataset.name}: one training image; expected two or more, to hold some out of training")
     return [rows["train"][row] for row in kept], [rows["train"][row] for row in held]
 
 

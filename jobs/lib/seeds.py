@@ -30,5 +30,5 @@ def holdout(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np
     chosen = [draw.permutation(rows)[: max(int(share * len(rows)), len(rows) > 1)] for rows in groups]
     val = np.sort(np.concatenate(chosen)) if chosen else np.empty(0, int)
     if not len(val):
-        raise BadData(f"of {len(labels)} training images none can be held out: no class has two")
+        raise BadData(f"of {len(labels)} training images none can be held out to validate on: no class has two")
     return np.setdiff1d(np.arange(len(labels)), val), val

@@ -182,7 +182,7 @@ def test_too_few_images_for_any_episode(known: Catalog, photos: Path) -> None:
                 path.unlink()
     cell = recorded(known, "fewshot", str(photos))
     run(known.store, cell.key)
-    assert "few-shot needs 2 classes with 6 images each" in why(known, cell)
+    assert "fewshot needs 2 classes with 6 images each" in why(known, cell)
 
 
 def test_multilabel(known: Catalog, shared: Path) -> None:

@@ -97,7 +97,7 @@ def test_episodes_need_classes_with_images(known: Catalog, tmp_path: Path) -> No
 
 
 def test_nothing_held_out_is_told_by_the_job_too() -> None:
-    with pytest.raises(BadData, match="of 3 training images none can be held out: no class has two"):
+    with pytest.raises(BadData, match="of 3 training images none can be held out to validate on: no class has two"):
         seeds.holdout(np.arange(3), 0.2, 0)
     with pytest.raises(BadData, match=r"of 4 training images 0\.2 are to be held out: that is none"):
         published_holdout(4, 0.2)
