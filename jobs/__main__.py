@@ -44,7 +44,7 @@ def main() -> int:
         inside.tether()
     workspace = Workspace(Store(asked.store.absolute()), cores=asked.cores, ranks=ranks, image=asked.image)
     torch.set_num_threads(workspace.cores)
-    print(f"cores: {workspace.cores} may be used", flush=True)
+    print(f"cores: {workspace.cores} may be used", flush=True)  # slurm.submission.about tells processes apart by it
     if workspace.cores < asked.cores:
         print(f"warning: asked for {asked.cores} cores, but may run on {workspace.cores} only", flush=True)
     return lead(asked.keys, workspace, asked.commit) if ranks.first else follow(workspace)
@@ -117,7 +117,7 @@ def _complete(key: str, workspace: Workspace, commit: str) -> None:
     if found and found["facts"] == result.facts(cell) and (not image or found["image"] == image):
         print(f"{key}: done before", flush=True)
         return
-    print(f"{key}: begun", flush=True)
+    print(f"{key}: begun", flush=True)  # and cells by this
     outcome = _outcome(cell, workspace)
     how = {"seconds": round(time.time() - began, 3), "finished": time.time(), "commit": commit}
     how |= {"image": image, "recipe": recipe}

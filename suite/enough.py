@@ -36,9 +36,7 @@ def lack(task: Task, dataset: Dataset) -> str:
 
 def limits(settings: Mapping[str, Any]) -> dict[str, int]:
     """What a few-shot task's settings say of its episodes, for `episodes`."""
-    return {"min_way": 2} | {
-        name: settings[name] for name in ("way", "query", "min_query", "min_way") if name in settings
-    }
+    return {name: settings[name] for name in ("way", "query", "min_query", "min_way") if name in settings}
 
 
 def episodes(

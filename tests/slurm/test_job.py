@@ -38,6 +38,9 @@ for key in (word for word in sys.argv[2:] if word.startswith("knn")):
     with attempt.heartbeat(folder):
         if "resnet50" in key and fate == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if "resnet50" in key and fate == "spoilt":
+            attempt.fail(folder, key=key, kind="code", message="CUDA error", at=time.time())
+            sys.exit(75)
         if "resnet50" in key and fate == "exit":
             os._exit(3)
         if "resnet50" in key and fate == "away" and not (marker := store.root.with_name("marker")).exists():
@@ -67,7 +70,12 @@ def work(known: Catalog, sent: Submission, fate: str, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("fate", "told"), [("kill", "was killed by SIGKILL; out of memory?"), ("exit", "ended with exit code 3")]
+    ("fate", "told"),
+    [
+        ("kill", "was killed by SIGKILL; out of memory?"),
+        ("exit", "ended with exit code 3"),
+        ("spoilt", "CUDA error"),  # the program's own word, and it left the others to a new process
+    ],
 )
 def test_a_death_costs_one_cell(
     known: Catalog, sent: Submission, fate: str, told: str, monkeypatch: pytest.MonkeyPatch
